@@ -1,0 +1,1 @@
+//! REST client used by the command-line tools and by tests.

@@ -1,0 +1,1 @@
+//! Decisions without I/O: pin rules, allocation, tracker, monitor, CRDT replica.

@@ -1,0 +1,1 @@
+//! Consensus by Merkle-CRDT: drives the replica in cluster-core.

@@ -1,0 +1,1 @@
+//! The IPFS node in the process: block store, pins, content.

@@ -1,0 +1,1 @@
+//! HTTP servers: the REST API and the gateway.

@@ -1,0 +1,1 @@
+//! The IPFS daemon over its HTTP API: the ipfshttp connector.

@@ -1,0 +1,1 @@
+//! Pin options as parameters of a query string, both ways.

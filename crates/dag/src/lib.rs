@@ -1,0 +1,1 @@
+//! Pure DAG work: chunkers, UnixFS write and read, HAMT, CAR. Knows nothing of clusters.
