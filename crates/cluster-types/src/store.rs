@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
 
-/// A table: rows of its own, sorted by their keys' bytes.
+/// A table: rows of its own, sorted by their keys' bytes. A key has 1 to 65,535 bytes.
 ///
 /// The list is central so that no two components can take the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
