@@ -12,6 +12,7 @@ pub mod duration;
 pub mod error;
 pub mod ipfs;
 pub mod metric;
+pub mod path;
 pub mod peer;
 pub mod pin;
 pub mod pin_proto;
@@ -26,6 +27,7 @@ pub use self::duration::GoDuration;
 pub use self::error::ErrorBody;
 pub use self::ipfs::{IpfsId, IpfsPin, IpfsPinStatus, RepoGcKey, RepoStat};
 pub use self::metric::{Alert, Metric, MetricName, PingValue};
+pub use self::path::IpfsPath;
 pub use self::peer::{
     BandwidthByProtocol, ConnectGraph, GlobalRepoGc, PeerInfo, PeerIpfs, ProtocolBandwidth, RepoGc, Version,
 };
