@@ -1,6 +1,7 @@
 //! Adding content: what a client may ask for, and what it is told.
 
 use crate::{Cid, PeerId, PinOptions};
+use serde::{Deserialize, Serialize};
 
 /// The shape of a file's tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,17 +80,25 @@ impl Default for AddParams {
     }
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// One line that an add tells: a finished entry, or progress within one.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Added {
     /// The entry's path.
     pub name: String,
     /// Its CID; `None` on progress lines.
     pub cid: Option<Cid>,
     /// Bytes of it read so far, on progress lines.
+    #[serde(skip_serializing_if = "is_zero")]
     pub bytes: u64,
     /// Bytes of its whole DAG.
+    #[serde(skip_serializing_if = "is_zero")]
     pub size: u64,
     /// Peers that its blocks went to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allocations: Vec<PeerId>,
 }

@@ -70,10 +70,12 @@ pub struct RepoStat {
 }
 
 /// One row of a garbage collection: a removed CID, or what went wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RepoGcKey {
     /// What was removed.
     pub key: Option<Cid>,
     /// What went wrong, or empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
 }

@@ -11,14 +11,18 @@ pub mod cid;
 pub mod duration;
 pub mod error;
 pub mod ipfs;
+pub mod json;
 pub mod metric;
 pub mod path;
 pub mod peer;
+pub mod peer_id;
 pub mod pin;
+mod pin_json;
 pub mod pin_proto;
 pub mod pin_query;
 pub mod status;
 pub mod store;
+mod text_map;
 pub mod time;
 
 pub use self::add::{AddFormat, AddLayout, AddParams, Added};

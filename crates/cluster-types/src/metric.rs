@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub type MetricName = String;
 
 /// A figure of one peer, valid for a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
     /// Which figure.
     pub name: MetricName,
@@ -16,6 +16,7 @@ pub struct Metric {
     /// As text.
     pub value: String,
     /// Until when it counts.
+    #[serde(with = "nanos")]
     pub expire: Timestamp,
     /// Whether it could be found out at all.
     pub valid: bool,
@@ -24,7 +25,26 @@ pub struct Metric {
     /// Whether peers of equal value belong together when peers are chosen.
     pub partitionable: bool,
     /// When this peer received it.
+    #[serde(with = "nanos")]
     pub received_at: Timestamp,
+}
+
+/// Moments as nanoseconds since 1970, as metrics carry them.
+mod nanos {
+    use crate::Timestamp;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        // No time at all is 0 and not the year 1, which nanoseconds do not reach.
+        if moment.is_zero() { 0_i64 } else { moment.unix_nanos() }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        Ok(match i64::deserialize(deserializer)? {
+            0 => Timestamp::ZERO,
+            nanos => Timestamp::from_unix_nanos(nanos),
+        })
+    }
 }
 
 impl Metric {
@@ -42,9 +62,10 @@ impl Metric {
 }
 
 /// A metric that a peer no longer renews.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// The last one seen.
+    #[serde(flatten)]
     pub metric: Metric,
     /// When it was missed.
     pub triggered_at: Timestamp,

@@ -1,7 +1,8 @@
 //! The pin: what the cluster promises about one CID, and the options it was asked for with.
 
+use crate::text_map::or_default;
 use crate::{Cid, Multiaddr, PeerId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// How much of a DAG a pin holds.
@@ -68,8 +69,80 @@ impl PinType {
     }
 }
 
+impl PinType {
+    /// Every type, by its bit.
+    pub const ALL: [PinType; 5] = [PinType::Bad, PinType::Data, PinType::Meta, PinType::ClusterDag, PinType::Shard];
+
+    /// The type of a word; a word that is none is [`PinType::Bad`].
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).unwrap_or(PinType::Bad)
+    }
+}
+
+fn bad() -> PinType {
+    PinType::Bad
+}
+
+impl Serialize for PinType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_str().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for PinType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from_word(&std::borrow::Cow::<str>::deserialize(deserializer)?))
+    }
+}
+
+/// A choice of pin types, as lists are filtered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinTypeFilter(u64);
+
+/// No word of a filter names a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("invalid filter value")]
+pub struct PinTypeFilterError;
+
+impl PinTypeFilter {
+    /// Every type.
+    pub const ALL: Self = Self(30);
+
+    /// Reads names separated by commas, as the reference: an empty one means all, unknown ones are passed over.
+    ///
+    /// # Errors
+    /// When there is a name and none is known.
+    pub fn parse(text: &str) -> Result<Self, PinTypeFilterError> {
+        let bits = |word: &str| match word {
+            "" | "all" => Self::ALL.0,
+            word => match PinType::from_word(word) {
+                PinType::Bad => 0,
+                kind => kind.bit(),
+            },
+        };
+        match text.split(',').map(bits).fold(0, |all, bits| all | bits) {
+            0 => Err(PinTypeFilterError),
+            bits => Ok(Self(bits)),
+        }
+    }
+
+    /// Whether every type passes, those that are none included.
+    #[must_use]
+    pub fn is_all(self) -> bool {
+        self == Self::ALL
+    }
+
+    /// Whether a type passes.
+    #[must_use]
+    pub fn matches(self, kind: PinType) -> bool {
+        self.0 & kind.bit() != 0
+    }
+}
+
 /// What a client may say about a pin. Field order is that of the reference's JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PinOptions {
     /// Fewest peers that must hold it; −1: every peer; 0: the peer's default.
     pub replication_factor_min: i32,
@@ -94,21 +167,27 @@ pub struct PinOptions {
 }
 
 /// A pin as the cluster keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
+    /// What it was asked for with.
+    #[serde(flatten)]
+    pub options: PinOptions,
     /// What is pinned.
     pub cid: Cid,
-    /// What it was asked for with.
-    pub options: PinOptions,
     /// What it is for.
+    #[serde(rename = "type", default = "bad")]
     pub kind: PinType,
     /// Peers that must hold it; empty: every peer.
+    #[serde(default, deserialize_with = "or_default")]
     pub allocations: Vec<PeerId>,
     /// How deep the daemon must hold it: −1 all, 0 the root block, 1 for shards.
+    #[serde(default)]
     pub max_depth: i32,
     /// Another pin that this one belongs to.
+    #[serde(default)]
     pub reference: Option<Cid>,
     /// When the cluster took it.
+    #[serde(default)]
     pub timestamp: Timestamp,
 }
 

@@ -1,7 +1,10 @@
 //! What became of a pin: at one peer ([`PinInfo`]) and over all of them ([`GlobalPinInfo`]).
 
+use crate::text_map::or_default;
 use crate::{Cid, Multiaddr, PeerId, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The state of an item at a peer, or a filter over states: bits that can be joined with `|`.
 ///
@@ -54,6 +57,65 @@ impl TrackerStatus {
     }
 }
 
+/// Words of single states and of the two composites, which filters know too.
+const WORDS: [(TrackerStatus, &str); 15] = [
+    (TrackerStatus::UNDEFINED, "undefined"),
+    (TrackerStatus::CLUSTER_ERROR, "cluster_error"),
+    (TrackerStatus::PIN_ERROR, "pin_error"),
+    (TrackerStatus::UNPIN_ERROR, "unpin_error"),
+    (TrackerStatus::ERROR, "error"),
+    (TrackerStatus::PINNED, "pinned"),
+    (TrackerStatus::PINNING, "pinning"),
+    (TrackerStatus::UNPINNING, "unpinning"),
+    (TrackerStatus::UNPINNED, "unpinned"),
+    (TrackerStatus::REMOTE, "remote"),
+    (TrackerStatus::PIN_QUEUED, "pin_queued"),
+    (TrackerStatus::UNPIN_QUEUED, "unpin_queued"),
+    (TrackerStatus::QUEUED, "queued"),
+    (TrackerStatus::SHARDED, "sharded"),
+    (TrackerStatus::UNEXPECTEDLY_UNPINNED, "unexpectedly_unpinned"),
+];
+
+impl TrackerStatus {
+    /// The word, if this is a single state or one of the composites.
+    #[must_use]
+    pub fn word(self) -> Option<&'static str> {
+        WORDS.iter().find(|(status, _)| *status == self).map(|(_, word)| *word)
+    }
+
+    /// Reads a filter: words separated by commas, spaces left out, unknown words passed over. Without a known word it
+    /// is [`UNDEFINED`](Self::UNDEFINED).
+    #[must_use]
+    pub fn parse_filter(text: &str) -> Self {
+        let text = text.replace(' ', "");
+        let known = |word: &str| WORDS.iter().find(|(_, known)| *known == word).map(|(status, _)| *status);
+        text.split(',').filter_map(known).fold(Self::UNDEFINED, |all, status| all | status)
+    }
+}
+
+/// The word; for several states their words, separated by commas.
+impl fmt::Display for TrackerStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(word) = self.word() {
+            return f.pad(word);
+        }
+        let single = WORDS.iter().filter(|(status, _)| status.0.count_ones() == 1 && status.intersects(*self));
+        f.pad(&single.map(|(_, word)| *word).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl Serialize for TrackerStatus {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TrackerStatus {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::parse_filter(&std::borrow::Cow::<str>::deserialize(deserializer)?))
+    }
+}
+
 impl std::ops::BitOr for TrackerStatus {
     type Output = Self;
     fn bitor(self, other: Self) -> Self {
@@ -83,13 +145,16 @@ pub struct PinInfo {
 }
 
 /// How an item stands at a peer: the part of [`PinInfo`] that differs from peer to peer.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PinInfoShort {
     /// The peer's name.
     pub peername: String,
     /// The peer's IPFS daemon.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ipfs_peer_id: Option<PeerId>,
     /// Where that daemon can be reached.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
     pub ipfs_peer_addresses: Vec<Multiaddr>,
     /// The state.
     pub status: TrackerStatus,
@@ -104,7 +169,8 @@ pub struct PinInfoShort {
 }
 
 /// One item over all peers.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct GlobalPinInfo {
     /// The item; `None` until anything is known.
     pub cid: Option<Cid>,
@@ -119,6 +185,7 @@ pub struct GlobalPinInfo {
     /// The pin's metadata.
     pub metadata: Option<BTreeMap<String, String>>,
     /// What each peer says.
+    #[serde(with = "crate::text_map")]
     pub peer_map: BTreeMap<PeerId, PinInfoShort>,
 }
 

@@ -105,6 +105,16 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The table that it changes.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        match self {
+            Change::Put { table, .. } | Change::Delete { table, .. } => *table,
+        }
+    }
+}
+
 /// Changes that take effect together, in order: of two changes of one row the later counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {

@@ -69,4 +69,8 @@ pub trait ComponentConfig: Default + Serialize + DeserializeOwned {
 
     /// Keys (dotted) whose values are secrets, hidden when a configuration is shown.
     const SECRETS: &'static [&'static str] = &[];
+
+    /// Keys (dotted) that are not written while they have their default, with that default as JSON. They can be set
+    /// in the file and by variables all the same.
+    const HIDDEN: &'static [(&'static str, &'static str)] = &[];
 }
