@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// How long an orderly close waits for memtables to be written out. What is not by then is in the journal.
 const FLUSH_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// How many memtables of a table may wait to be written out before writers wait for them. The engine lets writers wait
+/// at four, but looks only every 100 ms, and for ever if the device fails meanwhile; so we wait before it does.
+const SEALED_MAX: usize = 2;
+
 /// The engine, open. Tables come to be when they are first written, so that a peer pays only for those it uses.
 pub(super) struct Engine {
     pub(super) db: Database,
@@ -52,6 +56,7 @@ impl Engine {
 
     /// Applies a batch. Visible when this returns, and with the operating system: it survives the end of the process.
     pub(super) fn write(&self, batch: Batch) -> fjall::Result<()> {
+        self.wait_for_room(&batch)?;
         let counted = last_of_each_row(&batch);
         let mut out =
             OwnedWriteBatch::with_capacity(self.db.clone(), batch.len()).durability(Some(PersistMode::Buffer));
@@ -71,14 +76,40 @@ impl Engine {
         out.commit()
     }
 
+    /// Waits until the tables of this batch can take more.
+    fn wait_for_room(&self, batch: &Batch) -> fjall::Result<()> {
+        let mut tables: Vec<Table> = batch.changes.iter().map(Change::table).collect();
+        tables.dedup();
+        for keyspace in tables.into_iter().filter_map(|table| self.table(table)) {
+            while keyspace.sealed_memtable_count() >= SEALED_MAX {
+                self.healthy()?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails if a write to the device has failed, be it in the background: the engine takes no more writes then.
+    fn healthy(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::Buffer)
+    }
+
+    /// Makes everything written before durable.
+    pub(super) fn sync(&self) -> fjall::Result<()> {
+        // Data and size are enough; that fdatasync carries the extents of the file is what Linux promises.
+        self.db.persist(PersistMode::SyncData)
+    }
+
     /// Writes every memtable out, so that the next open has no journal to replay.
     pub(super) fn flush(&self) -> fjall::Result<()> {
+        self.sync()?;
         let keyspaces: Vec<&Keyspace> = self.tables.iter().filter_map(OnceLock::get).collect();
         for keyspace in &keyspaces {
             keyspace.rotate_memtable()?;
         }
         let deadline = Instant::now() + FLUSH_WAIT_MAX;
         while keyspaces.iter().any(|k| k.sealed_memtable_count() > 0) && Instant::now() < deadline {
+            self.healthy()?;
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())

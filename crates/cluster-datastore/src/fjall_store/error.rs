@@ -34,7 +34,7 @@ pub(super) fn from_engine(error: &fjall::Error, path: &Path) -> StoreError {
             StoreError::Closed(format!("{path} was written by another version; use the version that wrote it"))
         }
         fjall::Error::Poisoned => StoreError::Closed(format!(
-            "{path} takes no more writes after an earlier failure of the device; see the log, then restart"
+            "{path} could not be written in the background; see the log, mend the device, and it goes on"
         )),
         other => StoreError::Corrupt(format!("{path}: {other}")),
     }

@@ -12,10 +12,18 @@ const MARKER: &str = "FORMAT";
 /// What it says. The number counts changes of the tables' engine; formats of rows are counted by who writes them.
 const MARK: &str = "ipfs-cluster datastore 1\n";
 
+/// What [`prepare`] found.
+pub(super) enum Found {
+    /// A store of ours.
+    Store,
+    /// Nothing; there is an empty store now.
+    Nothing,
+}
+
 /// Makes sure that there is a folder of ours, in our format, at `path`.
-pub(super) fn prepare(path: &Path, options: &FjallOptions) -> Result<(), StoreError> {
+pub(super) fn prepare(path: &Path, options: &FjallOptions) -> Result<Found, StoreError> {
     match fs::read_to_string(path.join(MARKER)) {
-        Ok(mark) if mark == MARK => Ok(()),
+        Ok(mark) if mark == MARK => Ok(Found::Store),
         Ok(mark) => Err(StoreError::Closed(format!(
             "{} was written in the format \"{}\", this program reads \"{}\"; use the version that wrote it",
             path.display(),
@@ -24,7 +32,8 @@ pub(super) fn prepare(path: &Path, options: &FjallOptions) -> Result<(), StoreEr
         ))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             if is_vacant(path)? {
-                create(path, options)
+                create(path, options)?;
+                Ok(Found::Nothing)
             } else {
                 Err(StoreError::Closed(format!(
                     "{} holds something else than a datastore of this program (it has no file {MARKER}); \
@@ -90,6 +99,14 @@ fn sync_folder(folder: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder(_folder: &Path) -> std::io::Result<()> {
     Ok(())
+}
+
+/// Tries whether a mebibyte can be written.
+pub(super) fn has_room(folder: &Path) -> Result<(), StoreError> {
+    let probe = folder.join("probe");
+    let written = fs::write(&probe, vec![1; 1024 * 1024]);
+    let _best_effort = fs::remove_file(&probe); // What is left of it is overwritten by the next probe.
+    written.map_err(|e| from_io(&e, &folder.display().to_string()))
 }
 
 /// Bytes that the files of a folder take on the device: of a sparse file only what is there.

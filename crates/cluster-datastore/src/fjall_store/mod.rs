@@ -11,20 +11,36 @@ pub use self::options::FjallOptions;
 
 use self::engine::Engine;
 use self::error::from_engine;
+use self::folder::Found;
 use bytes::Bytes;
 use cluster_types::store::{Batch, Datastore, DatastoreRead, Row, StoreError, Table, Visit};
-use fjall::{PersistMode, Readable};
+use fjall::Readable;
 use std::fmt;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// A datastore on disk.
 ///
 /// Dropping it closes it as [`close`](Self::close) does.
+///
+/// When the device fails or is full, the write or sync that met it returns the error, and each later one first tries
+/// to open the store anew: when there is room again, work goes on without a restart. Reads go on where they can.
 pub struct FjallStore {
     path: PathBuf,
-    engine: RwLock<Option<Arc<Engine>>>,
+    options: FjallOptions,
+    engine: RwLock<Slot>,
+    /// Set when the engine has met a failure of the device, after which it takes no more writes.
+    failed: AtomicBool,
+}
+
+/// Where the engine is.
+enum Slot {
+    Open(Arc<Engine>),
+    /// It could not be opened anew after a failure of the device; the next write tries again.
+    Broken(StoreError),
+    Closed,
 }
 
 impl FjallStore {
@@ -35,10 +51,8 @@ impl FjallStore {
     /// version wrote it; otherwise what the device says.
     pub fn open(path: impl AsRef<Path>, options: FjallOptions) -> Result<Self, StoreError> {
         let path = path.as_ref().to_path_buf();
-        folder::prepare(&path, &options)?;
-        journal::mend(&path).map_err(|e| error::from_io(&e, &path.display().to_string()))?;
-        let engine = Engine::open(&path, &options).map_err(|e| from_engine(&e, &path))?;
-        Ok(Self { path, engine: RwLock::new(Some(Arc::new(engine))) })
+        let engine = open_engine(&path, &options)?;
+        Ok(Self { path, options, engine: RwLock::new(Slot::Open(Arc::new(engine))), failed: AtomicBool::new(false) })
     }
 
     /// Syncs, writes out what is in memory and gives the folder free, so that the next open is quick. Later calls of
@@ -47,19 +61,80 @@ impl FjallStore {
     /// # Errors
     /// When the device failed: what was synced before is kept, and the next open takes longer.
     pub fn close(&self) -> Result<(), StoreError> {
-        let Some(engine) = self.engine.write().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
-        let flushed = engine.db.persist(PersistMode::SyncAll).and_then(|()| engine.flush());
-        flushed.map_err(|e| self.explain(&e))
+        let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *slot, Slot::Closed) {
+            Slot::Open(engine) => engine.flush().map_err(|e| self.explain(&e)),
+            Slot::Broken(error) => Err(error),
+            Slot::Closed => Ok(()),
+        }
     }
 
     fn engine(&self) -> Result<Arc<Engine>, StoreError> {
-        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
-        engine.clone().ok_or_else(|| StoreError::Closed(format!("{} was closed", self.path.display())))
+        match &*self.engine.read().unwrap_or_else(PoisonError::into_inner) {
+            Slot::Open(engine) => Ok(Arc::clone(engine)),
+            Slot::Broken(error) => Err(error.clone()),
+            Slot::Closed => Err(self.closed()),
+        }
+    }
+
+    /// The engine, opened anew if the device had failed.
+    fn working_engine(&self) -> Result<Arc<Engine>, StoreError> {
+        if self.failed.load(Ordering::Acquire) {
+            self.revive()?;
+        }
+        self.engine()
+    }
+
+    /// Opens the engine anew after a failure of the device, and writes everything that the journal held to files of
+    /// its own: a page whose writing failed once may never be tried again by the system, however often it is synced.
+    fn revive(&self) -> Result<(), StoreError> {
+        let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match std::mem::replace(&mut *slot, Slot::Closed) {
+            Slot::Closed => return Err(self.closed()),
+            Slot::Broken(_) => {}
+            // The folder is locked until the last handle is gone.
+            Slot::Open(engine) => drop(Arc::try_unwrap(engine).map_err(|read| {
+                *slot = Slot::Open(read);
+                let path = self.path.display();
+                StoreError::Closed(format!("{path} is still being read after a failure of the device; try again"))
+            })?),
+        }
+        let opened = open_engine(&self.path, &self.options)
+            .and_then(|engine| engine.flush().map(|()| engine).map_err(|e| self.explain(&e)));
+        let engine = opened.inspect_err(|error| *slot = Slot::Broken(error.clone()))?;
+        *slot = Slot::Open(Arc::new(engine));
+        self.failed.store(false, Ordering::Release);
+        tracing::info!(path = %self.path.display(), "the datastore works again after a failure of the device");
+        Ok(())
+    }
+
+    /// Notes a failure of the device.
+    fn failed(&self, error: &fjall::Error) -> StoreError {
+        self.failed.store(true, Ordering::Release);
+        // Of a failure in the background the engine keeps no reason. The usual one can be found out.
+        match (error, folder::has_room(&self.path)) {
+            (fjall::Error::Poisoned, Err(full @ StoreError::Full(_))) => full,
+            _ => self.explain(error),
+        }
     }
 
     fn explain(&self, error: &fjall::Error) -> StoreError {
         from_engine(error, &self.path)
     }
+
+    fn closed(&self) -> StoreError {
+        StoreError::Closed(format!("{} was closed", self.path.display()))
+    }
+}
+
+fn open_engine(path: &Path, options: &FjallOptions) -> Result<Engine, StoreError> {
+    if let Found::Store = folder::prepare(path, options)? {
+        journal::mend(path).map_err(|e| error::from_io(&e, &path.display().to_string()))?;
+    }
+    Engine::open(path, options).map_err(|e| from_engine(&e, path))
 }
 
 impl Drop for FjallStore {
@@ -110,12 +185,11 @@ impl DatastoreRead for FjallStore {
 impl Datastore for FjallStore {
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
         check_keys(&batch)?;
-        self.engine()?.write(batch).map_err(|e| self.explain(&e))
+        self.working_engine()?.write(batch).map_err(|e| self.failed(&e))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        // Data and size are enough; that fdatasync carries the extents of the file is what Linux promises.
-        self.engine()?.db.persist(PersistMode::SyncData).map_err(|e| self.explain(&e))
+        self.working_engine()?.sync().map_err(|e| self.failed(&e))
     }
 
     fn disk_bytes(&self) -> u64 {

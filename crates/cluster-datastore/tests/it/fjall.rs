@@ -184,3 +184,53 @@ fn torn_journal_keeps_the_synced_and_a_prefix() {
         fs::remove_dir_all(&torn_path).expect("remove");
     }
 }
+
+/// The folder of the files of the table that was written first. The engine keeps its own tree in folder 0.
+fn table_files(store: &Path) -> PathBuf {
+    let folders = fs::read_dir(store.join("keyspaces")).expect("read");
+    let numbers = folders.filter_map(|e| e.expect("entry").file_name().to_str()?.parse::<u32>().ok());
+    let first = numbers.filter(|n| *n > 0).min().expect("a table");
+    store.join(format!("keyspaces/{first}/tables"))
+}
+
+/// Fills memtables until the engine must write a file, whatever comes of it.
+fn write_much(store: &FjallStore, from: u32) -> Result<u32, StoreError> {
+    for key in from..from + 400 {
+        let mut batch = Batch::new();
+        batch.put(Table::Pins, key.to_be_bytes().to_vec(), noise(key, 50_000));
+        store.write(batch)?;
+    }
+    Ok(from + 400)
+}
+
+/// The device fails in the background while writers go on: they are told, and when it works again so does the store,
+/// with everything that was written before.
+#[test]
+fn store_outlives_a_failure_of_the_device() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("store");
+    let options = FjallOptions { memtable_bytes: 1024 * 1024, ..FjallOptions::default() };
+    let store = FjallStore::open(&path, options.clone()).expect("open");
+    put(&store, 1, b"before");
+    store.sync().expect("sync");
+
+    fs::rename(table_files(&path), folder.path().join("away")).expect("rename");
+    fs::write(table_files(&path), "no folder").expect("write");
+    let refused = write_much(&store, 1000).expect_err("the engine cannot write files");
+    assert!(matches!(refused, StoreError::Closed(_) | StoreError::Io(_)), "{refused}");
+    assert!(store.sync().is_err(), "and says so as long as it is so");
+    assert!(store.sync().is_err());
+
+    fs::remove_file(table_files(&path)).expect("remove");
+    fs::rename(folder.path().join("away"), table_files(&path)).expect("rename");
+    put(&store, 2, b"after");
+    store.sync().expect("sync");
+    write_much(&store, 2000).expect("and it goes on");
+    drop(store);
+
+    let store = FjallStore::open(&path, options).expect("open");
+    for (key, value) in [(1u32, &b"before"[..]), (2, b"after"), (1000, &noise(1000, 50_000))] {
+        let found = store.get(Table::Pins, &key.to_be_bytes()).expect("get");
+        assert_eq!(found.as_deref(), Some(value), "row {key}");
+    }
+}
