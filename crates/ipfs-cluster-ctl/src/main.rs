@@ -1,2 +1,28 @@
-//! The admin command line.
-fn main() {}
+//! `ipfs-cluster-ctl`: the command line of people who run a cluster. Speaks only the public REST API.
+
+mod args;
+mod cli;
+mod cmd;
+mod failure;
+mod format;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse_from(args::with_double_dashes(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => return cli::refuse(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error starting: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(cmd::run(cli));
+    // Reading standard input cannot be interrupted: do not wait for it.
+    runtime.shutdown_background();
+    code
+}

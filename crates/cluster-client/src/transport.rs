@@ -1,0 +1,154 @@
+//! One exchange with one host, over TCP, TLS or a unix socket.
+
+use crate::error::ClientError;
+use crate::host::Host;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The body of a request.
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// Exchanges requests for answers.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    http: Client<HttpsConnector<HttpConnector>, RequestBody>,
+}
+
+impl Transport {
+    /// `check_certificate`: whether a TLS server must prove who it is.
+    pub(crate) fn new(check_certificate: bool) -> Self {
+        let builder = HttpsConnectorBuilder::new();
+        let https = if check_certificate {
+            builder.with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+        } else {
+            Ok(builder.with_tls_config(unchecked()))
+        };
+        // The provider is compiled in and knows the default versions.
+        let https = https.expect("the TLS provider supports the default protocol versions");
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
+        Self { http: Client::builder(TokioExecutor::new()).build(connector) }
+    }
+
+    pub(crate) async fn exchange(
+        &self,
+        host: &Host,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let shown = format!("{} \"{}{}\"", go_method(request.method()), host.base_url(), request.uri());
+        let result = match host {
+            Host::Unix(path) => over_unix(path, request).await,
+            Host::Tcp { .. } => {
+                let uri: Uri = format!("{}{}", host.base_url(), request.uri())
+                    .parse()
+                    .map_err(|e| ClientError::Local(format!("{shown}: {e}")))?;
+                *request.uri_mut() = uri;
+                self.http.request(request).await.map_err(|e| reason(host, &e))
+            }
+        };
+        result.map_err(|reason| ClientError::Transport(format!("{shown}: {reason}")))
+    }
+}
+
+/// As Go's client begins its errors: the method in lower case with a capital.
+fn go_method(method: &http::Method) -> String {
+    let lower = method.as_str().to_lowercase();
+    lower.chars().take(1).flat_map(char::to_uppercase).chain(lower.chars().skip(1)).collect()
+}
+
+/// The reason at the bottom of an error, in the reference's words where it has any.
+fn reason(host: &Host, error: &(dyn Error + 'static)) -> String {
+    let mut bottom = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
+    }
+    let refused = bottom.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    match (refused, host) {
+        (Some(std::io::ErrorKind::ConnectionRefused), Host::Tcp { name, port: Some(port), .. }) => {
+            format!("dial tcp {name}:{port}: connect: connection refused")
+        }
+        _ => bottom.to_string(),
+    }
+}
+
+async fn over_unix(path: &Path, request: Request<RequestBody>) -> Result<Response<Incoming>, String> {
+    let stream = tokio::net::UnixStream::connect(path).await;
+    let stream = stream.map_err(|e| format!("dial unix {}: connect: {}", path.display(), go_reason(&e)))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    // Ends with the exchange: the sender below is the only one.
+    drop(tokio::spawn(connection));
+    let (mut parts, body) = request.into_parts();
+    parts.headers.entry(http::header::HOST).or_insert(http::HeaderValue::from_static("localhost"));
+    sender.send_request(Request::from_parts(parts, body)).await.map_err(|e| e.to_string())
+}
+
+fn go_reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        std::io::ErrorKind::NotFound => "no such file or directory".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// TLS that takes any certificate: only on the user's explicit demand.
+fn unchecked() -> rustls::ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .expect("the TLS provider supports the default protocol versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
+        .with_no_client_auth()
+}
+
+#[derive(Debug)]
+struct Unchecked(Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &rustls::pki_types::CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &rustls::pki_types::CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

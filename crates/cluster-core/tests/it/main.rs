@@ -1,0 +1,5 @@
+//! Machines against recorded histories and in simulated worlds.
+
+mod chance;
+mod replicas;
+mod trace;

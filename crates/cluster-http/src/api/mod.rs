@@ -1,0 +1,3 @@
+//! Ways in for clients, one folder each.
+
+pub mod restapi;

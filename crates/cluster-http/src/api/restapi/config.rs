@@ -1,0 +1,216 @@
+//! Section `api.restapi`.
+
+use cluster_component::config::{ComponentConfig, ConfigError, Section, Strings};
+use cluster_types::{GoDuration, Multiaddr};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+
+/// Least value of `max_header_bytes`.
+const HEADER_BYTES_MIN: i64 = 4096;
+
+/// Where the REST API listens, whom it lets in, and its limits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestApiConfig {
+    /// Where it listens, one multiaddr or several. Default `/ip4/127.0.0.1/tcp/9094`.
+    pub http_listen_multiaddress: Strings,
+    /// TLS certificate, relative to the folder.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ssl_cert_file: String,
+    /// TLS key, relative to the folder.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ssl_key_file: String,
+    /// From the first byte of a request to the end of its body; 0: no limit. Default `0s`.
+    pub read_timeout: GoDuration,
+    /// From the first byte of a request to the end of its headers. Default `5s`.
+    pub read_header_timeout: GoDuration,
+    /// From the end of a request's headers to the end of the answer; 0: no limit. Default `0s`.
+    pub write_timeout: GoDuration,
+    /// Between requests on a connection. Default `2m`.
+    pub idle_timeout: GoDuration,
+    /// Bytes of a request's headers, 4096 or more. Default 4096.
+    pub max_header_bytes: i64,
+    /// Where a libp2p host of the API's own listens.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub libp2p_listen_multiaddress: Strings,
+    /// Its identity.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// Its key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub private_key: String,
+    /// Names and passwords; `null`: everyone is let in. Default `null`.
+    #[serde(deserialize_with = "credentials")]
+    pub basic_auth_credentials: Option<BTreeMap<String, String>>,
+    /// File of the access log, relative to the folder; empty: the log.
+    pub http_log_file: String,
+    /// Headers that every answer carries.
+    #[serde(deserialize_with = "headers")]
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// Origins that browsers may ask from.
+    #[serde(deserialize_with = "list")]
+    pub cors_allowed_origins: Vec<String>,
+    /// Methods that they may use.
+    #[serde(deserialize_with = "list")]
+    pub cors_allowed_methods: Vec<String>,
+    /// Headers that they may send.
+    #[serde(deserialize_with = "list")]
+    pub cors_allowed_headers: Vec<String>,
+    /// Headers that they may see.
+    #[serde(deserialize_with = "list")]
+    pub cors_exposed_headers: Vec<String>,
+    /// Whether they may send credentials.
+    pub cors_allow_credentials: bool,
+    /// For how long they may remember that.
+    pub cors_max_age: GoDuration,
+}
+
+impl Default for RestApiConfig {
+    fn default() -> Self {
+        let texts = |list: &[&str]| list.iter().map(|t| (*t).to_owned()).collect();
+        Self {
+            http_listen_multiaddress: default_listen(),
+            ssl_cert_file: String::new(),
+            ssl_key_file: String::new(),
+            read_timeout: GoDuration(0),
+            read_header_timeout: GoDuration::from_secs(5),
+            write_timeout: GoDuration(0),
+            idle_timeout: GoDuration::from_secs(120),
+            max_header_bytes: HEADER_BYTES_MIN,
+            libp2p_listen_multiaddress: Strings::default(),
+            id: String::new(),
+            private_key: String::new(),
+            basic_auth_credentials: None,
+            http_log_file: String::new(),
+            headers: BTreeMap::new(),
+            cors_allowed_origins: texts(&["*"]),
+            cors_allowed_methods: texts(&["GET"]),
+            cors_allowed_headers: Vec::new(),
+            cors_exposed_headers: texts(&["Content-Type", "X-Stream-Output", "X-Chunked-Output", "X-Content-Length"]),
+            cors_allow_credentials: true,
+            cors_max_age: GoDuration(0),
+        }
+    }
+}
+
+fn default_listen() -> Strings {
+    Strings(vec!["/ip4/127.0.0.1/tcp/9094".into()])
+}
+
+fn is_empty(strings: &Strings) -> bool {
+    strings.0.is_empty()
+}
+
+/// A list that is `null` or missing is empty: as the reference, whose defaults for these keys stand only in new files.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// An object, or `user:password,user2:password2` as a variable gives it.
+fn credentials<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Object(BTreeMap<String, String>),
+        Text(String),
+    }
+    match Option::<Form>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Form::Object(object)) => Ok(Some(object)),
+        Some(Form::Text(text)) if text.is_empty() => Ok(None),
+        Some(Form::Text(text)) => {
+            let pair = |item: &str| {
+                let (user, password) = item.split_once(':')?;
+                (!password.contains(':')).then(|| (user.to_owned(), password.to_owned()))
+            };
+            let pairs: Option<_> = text.split(',').map(pair).collect();
+            pairs.map(Some).ok_or_else(|| D::Error::custom("expected a list such as user:password,user2:password2"))
+        }
+    }
+}
+
+/// Values as a list, or a single one as a variable gives it.
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Vec<String>>, D::Error> {
+    let given = Option::<BTreeMap<String, Strings>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(given.into_iter().map(|(name, values)| (name, values.0)).collect())
+}
+
+impl RestApiConfig {
+    /// The addresses to listen on.
+    ///
+    /// # Errors
+    /// When one of them is no multiaddr.
+    pub fn listen_addresses(&self) -> Result<Vec<Multiaddr>, ConfigError> {
+        let key = "restapi.http_listen_multiaddress";
+        let listed = &self.http_listen_multiaddress;
+        // As the reference: an empty list is the default address. To have no API, remove the section.
+        let listed = if listed.0.is_empty() { default_listen() } else { listed.clone() };
+        let parse = |text: &String| {
+            text.parse().map_err(|e| {
+                ConfigError::new(key, format!("error parsing {key}: failed to parse multiaddr \"{text}\": {e}"))
+            })
+        };
+        listed.0.iter().map(parse).collect()
+    }
+
+    fn check_durations(&self) -> Result<(), ConfigError> {
+        let checked = [
+            ("restapi.read_timeout", self.read_timeout, "restapi.read_timeout is invalid"),
+            ("restapi.read_header_timeout", self.read_header_timeout, "restapi.read_header_timeout is invalid"),
+            ("restapi.write_timeout", self.write_timeout, "restapi.write_timeout is invalid"),
+            ("restapi.idle_timeout", self.idle_timeout, "restapi.idle_timeout invalid"),
+            ("restapi.cors_max_age", self.cors_max_age, "restapi.cors_max_age is invalid"),
+        ];
+        match checked.into_iter().find(|(_, value, _)| value.0 < 0) {
+            Some((key, _, message)) => Err(ConfigError::new(key, message)),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses what would leave the API less protected than the file says.
+    fn check_what_is_not_there(&self) -> Result<(), ConfigError> {
+        if !self.ssl_cert_file.is_empty() || !self.ssl_key_file.is_empty() {
+            return Err(ConfigError::new(
+                "restapi.ssl_cert_file",
+                "restapi.ssl_cert_file and ssl_key_file are set, but this version serves no TLS: remove both keys and \
+                 put a TLS proxy in front, or stay with the version you have",
+            ));
+        }
+        if !self.libp2p_listen_multiaddress.0.is_empty() || !self.id.is_empty() || !self.private_key.is_empty() {
+            return Err(ConfigError::new(
+                "restapi.libp2p_listen_multiaddress",
+                "restapi.libp2p_listen_multiaddress, id and private_key are set, but this version does not serve the \
+                 API over libp2p: remove the three keys",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl ComponentConfig for RestApiConfig {
+    const SECTION: Section = Section::Api;
+    const KEY: &'static str = "restapi";
+    const SECRETS: &'static [&'static str] = &["private_key", "basic_auth_credentials"];
+    const HIDDEN: &'static [(&'static str, &'static str)] = &[
+        ("ssl_cert_file", "\"\""),
+        ("ssl_key_file", "\"\""),
+        ("libp2p_listen_multiaddress", "[]"),
+        ("id", "\"\""),
+        ("private_key", "\"\""),
+    ];
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.listen_addresses()?;
+        self.check_durations()?;
+        if self.basic_auth_credentials.as_ref().is_some_and(BTreeMap::is_empty) {
+            let message = "restapi.basic_auth_creds should be null or have at least one entry";
+            return Err(ConfigError::new("restapi.basic_auth_credentials", message));
+        }
+        if self.max_header_bytes != 0 && self.max_header_bytes < HEADER_BYTES_MIN {
+            let message = format!("restapi.max_header_bytes must be not less then {HEADER_BYTES_MIN}");
+            return Err(ConfigError::new("restapi.max_header_bytes", message));
+        }
+        self.check_what_is_not_there()
+    }
+}

@@ -1,0 +1,203 @@
+//! The body of an add: a multipart form whose parts are files, directories and links.
+
+use cluster_component::component::{Part, PartKind};
+use cluster_component::errors::ClusterError;
+use cluster_types::Timestamp;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use http::HeaderMap;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use multer::{Field, Multipart};
+
+/// Most bytes of a link's target.
+const TARGET_MAX: usize = 4096;
+
+/// Why a body is no such form; told before it is read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NotMultipart(pub(super) &'static str);
+
+/// The boundary that the headers name.
+pub(super) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipart> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if kind != "multipart/form-data" && kind != "multipart/mixed" {
+        return Err(NotMultipart("request Content-Type isn't multipart/form-data"));
+    }
+    parameter(content_type, "boundary").ok_or(NotMultipart("no multipart boundary param in Content-Type"))
+}
+
+/// The parts in order. A form without any part is an error, since there is nothing to pin.
+pub(super) fn parts(body: Incoming, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
+    let bytes = body.into_data_stream().map_err(|e| std::io::Error::other(e.to_string()));
+    let form = Multipart::new(bytes, boundary);
+    let parts = futures::stream::unfold((form, Progress::None), |(mut form, progress)| async move {
+        if progress == Progress::Over {
+            return None;
+        }
+        match form.next_field().await {
+            Ok(Some(field)) => {
+                let part = part(field).await;
+                let progress = if part.is_ok() { Progress::Some } else { Progress::Over };
+                Some((part, (form, progress)))
+            }
+            Ok(None) if progress == Progress::None => {
+                let text = "the request body has no parts: send at least one file as multipart/form-data";
+                Some((Err(ClusterError::Body(text.into())), (form, Progress::Over)))
+            }
+            Ok(None) => None,
+            Err(error) => Some((Err(broken(&error)), (form, Progress::Over))),
+        }
+    });
+    parts.boxed()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    None,
+    Some,
+    Over,
+}
+
+async fn part(field: Field<'static>) -> Result<Part, ClusterError> {
+    let disposition = header(&field, &CONTENT_DISPOSITION);
+    let path = parameter(&disposition, "filename").map(|name| clean(&unescape(&name))).unwrap_or_default();
+    let (mode, mtime) = parameter(&disposition, "name").map(|name| attributes(&name)).unwrap_or_default();
+    let kind = match header(&field, &CONTENT_TYPE).split(';').next().unwrap_or("").trim() {
+        "application/x-directory" | "multipart/form-data" => PartKind::Directory,
+        "application/symlink" => PartKind::Symlink(target(field).await?),
+        _ => PartKind::File(field.map_err(|e| broken(&e)).boxed()),
+    };
+    Ok(Part { path, kind, mode, mtime })
+}
+
+fn header(field: &Field<'_>, name: &http::HeaderName) -> String {
+    field.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).unwrap_or_default()
+}
+
+async fn target(mut field: Field<'static>) -> Result<String, ClusterError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = field.chunk().await.map_err(|e| broken(&e))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > TARGET_MAX {
+            return Err(ClusterError::Body(format!("the target of a link is longer than {TARGET_MAX} bytes")));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| ClusterError::Body("the target of a link is not UTF-8".into()))
+}
+
+/// A body that ends early reads as the reference words it.
+fn broken(error: &multer::Error) -> ClusterError {
+    ClusterError::Body(match error {
+        multer::Error::IncompleteFieldData { .. }
+        | multer::Error::IncompleteHeaders
+        | multer::Error::IncompleteStream => "multipart: NextPart: EOF".into(),
+        multer::Error::StreamReadFailed(_) => "unexpected EOF".into(),
+        other => format!("multipart: {other}"),
+    })
+}
+
+/// A parameter of a header value, its quotes and backslashes undone.
+fn parameter(value: &str, name: &str) -> Option<String> {
+    let mut rest = value.split_once(';')?.1;
+    loop {
+        let (key, after) = rest.split_once('=')?;
+        let (text, next) = quoted_or_token(after.trim_start());
+        if key.trim().eq_ignore_ascii_case(name) {
+            return Some(text);
+        }
+        rest = next.trim_start().strip_prefix(';')?;
+    }
+}
+
+/// The value at the beginning of the text, and what follows it.
+fn quoted_or_token(text: &str) -> (String, &str) {
+    let Some(inner) = text.strip_prefix('"') else {
+        let end = text.find(';').unwrap_or(text.len());
+        return (text[..end].trim().to_owned(), &text[end..]);
+    };
+    let (mut value, mut escaped) = (String::new(), false);
+    for (at, character) in inner.char_indices() {
+        match character {
+            _ if escaped => {
+                value.push(character);
+                escaped = false;
+            }
+            '\\' => escaped = true,
+            '"' => return (value, &inner[at + 1..]),
+            _ => value.push(character),
+        }
+    }
+    (value, "")
+}
+
+/// Undoes a query's escapes; a text with a broken one stays as it is.
+fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let broken = |at: usize| !bytes.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    if bytes.iter().enumerate().any(|(at, byte)| *byte == b'%' && broken(at)) {
+        return text.to_owned();
+    }
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+/// The path without a leading slash and without empty, `.` and `..` segments.
+fn clean(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(kept.pop()),
+            segment => kept.push(segment),
+        }
+    }
+    kept.join("/")
+}
+
+/// Mode and modification time, which clients send behind the name of the form field: `file?mode=0644&mtime=…`.
+fn attributes(name: &str) -> (Option<u32>, Option<Timestamp>) {
+    let pairs = super::query::parse(name.split_once('?').map_or("", |(_, query)| query));
+    let value = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    let mode = value("mode").and_then(|text| u32::from_str_radix(text, 8).ok());
+    let nanos = value("mtime-nsecs").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mtime = value("mtime").and_then(|text| text.parse().ok()).map(|secs| Timestamp::from_unix(secs, nanos));
+    (mode, mtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn parameters_are_read_with_and_without_quotes() {
+        let value = "form-data; name=\"file?mode=0644\"; filename=\"a \\\"b\\\";c\"; x=y";
+        assert_eq!(parameter(value, "filename").as_deref(), Some("a \"b\";c"));
+        assert_eq!(parameter(value, "name").as_deref(), Some("file?mode=0644"));
+        assert_eq!(parameter(value, "X").as_deref(), Some("y"));
+        assert_eq!(parameter(value, "z"), None);
+        assert_eq!(parameter("form-data; name=\"open", "name").as_deref(), Some("open"));
+    }
+
+    #[test]
+    fn file_names_are_unescaped_and_cannot_leave_the_tree() {
+        assert_eq!(clean(&unescape("a%2Fb+c")), "a/b c");
+        assert_eq!(clean(&unescape("%zz")), "%zz");
+        assert_eq!(clean("/../../etc/passwd"), "etc/passwd");
+    }
+
+    #[test]
+    fn the_kind_of_the_body_is_checked_first() {
+        let of = |text: &'static str| boundary(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(text))]));
+        assert_eq!(of("multipart/form-data; boundary=x"), Ok("x".into()));
+        assert_eq!(of("multipart/form-data"), Err(NotMultipart("no multipart boundary param in Content-Type")));
+        assert_eq!(of("text/plain"), Err(NotMultipart("request Content-Type isn't multipart/form-data")));
+    }
+
+    #[test]
+    fn modes_are_octal_and_times_have_nanoseconds() {
+        let read = attributes("file?mode=0644&mtime=5&mtime-nsecs=7");
+        assert_eq!(read, (Some(0o644), Some(Timestamp::from_unix(5, 7))));
+    }
+}

@@ -1,0 +1,163 @@
+//! Which route a request is for, by the reference's rules.
+
+use http::Method;
+
+/// The routes, as the reference names its handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Id,
+    Version,
+    Peers,
+    Add,
+    Allocations,
+    Allocation,
+    StatusAll,
+    Recover,
+    RecoverAll,
+    Status,
+    Pin,
+    PinPath,
+    Unpin,
+    UnpinPath,
+    RepoGc,
+    Alerts,
+    Metrics,
+    MetricNames,
+    Health,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// This very segment.
+    Is(&'static str),
+    /// Any segment that is not empty.
+    Any,
+    /// `ipfs`, `ipns` or `ipld`.
+    Namespace,
+    /// All that follows, slashes included.
+    Rest,
+}
+
+use Part::{Any, Is, Namespace, Rest};
+
+/// All routes, in the order in which the reference looks at them: it decides between 404 and 405.
+const ROUTES: &[(Method, &[Part], Route)] = &[
+    (Method::GET, &[Is("id")], Route::Id),
+    (Method::GET, &[Is("version")], Route::Version),
+    (Method::GET, &[Is("peers")], Route::Peers),
+    (Method::POST, &[Is("add")], Route::Add),
+    (Method::GET, &[Is("allocations")], Route::Allocations),
+    (Method::GET, &[Is("allocations"), Any], Route::Allocation),
+    (Method::GET, &[Is("pins")], Route::StatusAll),
+    (Method::POST, &[Is("pins"), Any, Is("recover")], Route::Recover),
+    (Method::POST, &[Is("pins"), Is("recover")], Route::RecoverAll),
+    (Method::GET, &[Is("pins"), Any], Route::Status),
+    (Method::POST, &[Is("pins"), Any], Route::Pin),
+    (Method::POST, &[Is("pins"), Namespace, Rest], Route::PinPath),
+    (Method::DELETE, &[Is("pins"), Any], Route::Unpin),
+    (Method::DELETE, &[Is("pins"), Namespace, Rest], Route::UnpinPath),
+    (Method::POST, &[Is("ipfs"), Is("gc")], Route::RepoGc),
+    (Method::GET, &[Is("health"), Is("alerts")], Route::Alerts),
+    (Method::GET, &[Is("monitor"), Is("metrics"), Any], Route::Metrics),
+    (Method::GET, &[Is("monitor"), Is("metrics")], Route::MetricNames),
+    (Method::GET, &[Is("health")], Route::Health),
+];
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// This route, with what the variable part of the path says: a hash, a name, or a path with its namespace.
+    Route(Route, &'a str),
+    /// No such path.
+    NotFound,
+    /// The path is there, for other methods.
+    MethodNotAllowed,
+}
+
+/// Finds the route of a decoded path.
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    let mut mismatch = false;
+    for (route_method, pattern, route) in ROUTES {
+        match (matches(path, pattern), method == route_method) {
+            (Some(argument), true) => return Found::Route(*route, argument),
+            (Some(_), false) => mismatch = true,
+            (None, true) => mismatch = false,
+            (None, false) => {}
+        }
+    }
+    if mismatch { Found::MethodNotAllowed } else { Found::NotFound }
+}
+
+/// The variable part of the path, if the path is of this form.
+fn matches<'a>(path: &'a str, pattern: &[Part]) -> Option<&'a str> {
+    let mut rest = path.strip_prefix('/')?;
+    let mut argument = "";
+    for (i, part) in pattern.iter().enumerate() {
+        let last = i + 1 == pattern.len();
+        if matches!(part, Rest) {
+            return Some(argument_with_rest(path, argument));
+        }
+        let (segment, after) = match rest.split_once('/') {
+            Some((segment, after)) if !last => (segment, after),
+            None if last => (rest, ""),
+            _ => return None,
+        };
+        match part {
+            Is(word) if segment != *word => return None,
+            Any if segment.is_empty() => return None,
+            Namespace if !matches!(segment, "ipfs" | "ipns" | "ipld") => return None,
+            Is(_) => {}
+            _ => argument = segment,
+        }
+        rest = after;
+    }
+    Some(argument)
+}
+
+/// A path below a namespace: `/ipfs/…` with what follows.
+fn argument_with_rest<'a>(path: &'a str, namespace: &str) -> &'a str {
+    let at = path.find(&format!("/{namespace}/")).unwrap_or(0);
+    &path[at..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_found_with_their_argument() {
+        assert_eq!(find(&Method::GET, "/id"), Found::Route(Route::Id, ""));
+        assert_eq!(find(&Method::POST, "/pins/Qm1"), Found::Route(Route::Pin, "Qm1"));
+        assert_eq!(find(&Method::POST, "/pins/recover"), Found::Route(Route::RecoverAll, ""));
+        assert_eq!(find(&Method::GET, "/pins/recover"), Found::Route(Route::Status, "recover"));
+        assert_eq!(find(&Method::POST, "/pins/Qm1/recover"), Found::Route(Route::Recover, "Qm1"));
+        assert_eq!(find(&Method::POST, "/pins/ipfs/recover"), Found::Route(Route::Recover, "ipfs"));
+        assert_eq!(find(&Method::POST, "/pins/ipfs/Qm1/a/b"), Found::Route(Route::PinPath, "/ipfs/Qm1/a/b"));
+        assert_eq!(find(&Method::DELETE, "/pins/ipns/x"), Found::Route(Route::UnpinPath, "/ipns/x"));
+        assert_eq!(find(&Method::POST, "/pins/ipfs"), Found::Route(Route::Pin, "ipfs"));
+        assert_eq!(find(&Method::GET, "/monitor/metrics/tag:group"), Found::Route(Route::Metrics, "tag:group"));
+    }
+
+    /// The table of the reference's observed answers.
+    #[test]
+    fn other_methods_answer_404_or_405_as_the_reference_does() {
+        let expected = [
+            (Method::POST, "/id", Found::NotFound),
+            (Method::PUT, "/id", Found::MethodNotAllowed),
+            (Method::HEAD, "/pins", Found::MethodNotAllowed),
+            (Method::GET, "/add", Found::NotFound),
+            (Method::DELETE, "/ipfs/gc", Found::MethodNotAllowed),
+            (Method::GET, "/ipfs/gc", Found::NotFound),
+            (Method::POST, "/health/alerts", Found::NotFound),
+            (Method::DELETE, "/health/alerts", Found::MethodNotAllowed),
+            (Method::POST, "/health", Found::MethodNotAllowed),
+            (Method::DELETE, "/health", Found::MethodNotAllowed),
+            (Method::GET, "/nowhere", Found::NotFound),
+            (Method::PUT, "/nowhere", Found::NotFound),
+            (Method::GET, "/pins/ipfs/Qm1", Found::NotFound),
+        ];
+        for (method, path, found) in expected {
+            assert_eq!(find(&method, path), found, "{method} {path}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What HTTP servers have in common: where they listen, how long they wait, how much they take, what they log.
+
+mod access_log;
+mod body;
+mod connection;
+mod listener;
+
+pub use access_log::{AccessLog, AccessLogError};
+pub use body::{Aborted, ResponseBody, buffered, empty, lines};
+pub(crate) use body::{Ending, chunked, takes_trailers};
+pub(crate) use connection::Handler;
+pub use connection::{Limits, serve};
+pub use listener::{BoundListener, ListenError};

@@ -1,0 +1,85 @@
+//! The commands, one file for each group.
+
+mod add;
+mod health;
+mod options;
+mod pin;
+mod status;
+mod wait;
+
+use crate::cli::{Cli, Command, Encoding, Ipfs, Peers};
+use crate::failure::{Doing, Failure};
+use crate::format::Show;
+use cluster_client::{Client, ClientError, Host};
+use futures::Stream;
+use futures::StreamExt;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What every command needs.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) encoding: Encoding,
+}
+
+/// Runs the command and tells how it ended.
+pub(crate) async fn run(cli: Cli) -> ExitCode {
+    let encoding = cli.encoding;
+    let done = match client(&cli) {
+        Ok(client) => command(&Context { client, encoding }, cli.command).await,
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => ExitCode::from(failure.report(encoding)),
+    }
+}
+
+async fn command(context: &Context, command: Command) -> Result<(), Failure> {
+    let Context { client, encoding } = context;
+    match command {
+        Command::Id => client.id().await?.show(*encoding),
+        Command::Version => client.version().await?.show(*encoding),
+        Command::Peers(Peers::Ls) => show_all(client.peers().await?, *encoding).await?,
+        Command::Add(args) => add::run(context, args).await?,
+        Command::Pin(args) => pin::run(context, args).await?,
+        Command::Status(args) => status::status(context, args).await?,
+        Command::Recover(args) => status::recover(context, args).await?,
+        Command::Health(args) => health::run(context, args).await?,
+        Command::Ipfs(Ipfs::Gc { local }) => client.repo_gc(local).await?.show(*encoding),
+    }
+    Ok(())
+}
+
+/// Shows each item as it comes; an error ends it.
+pub(super) async fn show_all<T: Show>(
+    mut items: impl Stream<Item = Result<T, ClientError>> + Unpin,
+    encoding: Encoding,
+) -> Result<(), Failure> {
+    while let Some(item) = items.next().await {
+        item?.show(encoding);
+    }
+    Ok(())
+}
+
+/// The client that the global flags ask for.
+fn client(cli: &Cli) -> Result<Client, Failure> {
+    let credentials = cli.basic_auth.as_deref().filter(|text| !text.is_empty());
+    // A password goes over https unless the user says that it may go openly.
+    let tls = cli.https || (credentials.is_some() && !cli.force_http);
+    let mut builder = Client::builder();
+    for text in cli.host.split(',') {
+        builder = builder.host(Host::parse(text, tls).doing("parsing host multiaddress")?);
+    }
+    if let Some(text) = credentials {
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        builder = builder.basic_auth(user, password);
+    }
+    if cli.timeout > 0 {
+        builder = builder.timeout(Duration::from_secs(cli.timeout));
+    }
+    if cli.no_check_certificate {
+        builder = builder.accept_any_certificate();
+    }
+    builder.build().doing("creating API client")
+}
