@@ -1,1 +1,12 @@
-//! Consensus by Merkle-CRDT: drives the replica in cluster-core.
+//! Consensus by Merkle-CRDT: drives the replica of `cluster-core`.
+//!
+//! Reading order: [`config`] (section `consensus.crdt`), [`consensus`] (the component), `writer` (the thread that owns
+//! the replica: groups, syncs, acknowledges), [`offline`] (a replica without a running peer).
+
+pub mod config;
+pub mod consensus;
+pub mod offline;
+mod writer;
+
+pub use config::CrdtConfig;
+pub use consensus::{CrdtConsensus, Parts};

@@ -120,7 +120,23 @@ impl Document {
 }
 
 fn read<C: ComponentConfig>(value: Value) -> Result<C, ConfigError> {
-    C::deserialize(value).map_err(|error| ConfigError::new(C::KEY, format!("error parsing {}: {error}", C::KEY)))
+    C::deserialize(&value).map_err(|error| {
+        let key = culprit::<C>(&value, &error.to_string()).map(|path| format!("{}.{path}", C::KEY));
+        let key = key.unwrap_or_else(|| C::KEY.to_owned());
+        ConfigError::new(key.clone(), format!("error parsing {key}: {error}"))
+    })
+}
+
+/// The key whose value alone gives the same error: serde does not tell it.
+fn culprit<C: ComponentConfig>(value: &Value, error: &str) -> Option<String> {
+    let object = value.as_object()?;
+    let alone = |key: &str, value: &Value| Value::Object([(key.to_owned(), value.clone())].into_iter().collect());
+    let same = |value: Value| C::deserialize(value).err().is_some_and(|other| other.to_string() == error);
+    let (key, value) = object.iter().find(|(key, value)| same(alone(key, value)))?;
+    let nested = value.as_object().and_then(|inner| {
+        inner.iter().find(|(inner, value)| same(alone(key, &alone(inner, value)))).map(|(inner, _)| inner)
+    });
+    Some(nested.map_or_else(|| key.clone(), |inner| format!("{key}.{inner}")))
 }
 
 /// The section with its hidden keys.

@@ -69,7 +69,7 @@ impl Row {
         out.extend_from_slice(&self.since.subsec_nanos().to_be_bytes());
         out.extend_from_slice(&self.attempts.to_be_bytes());
         out.extend_from_slice(&due.to_be_bytes());
-        out.extend_from_slice(self.error[..self.error.floor_char_boundary(ERROR_BYTES_MAX)].as_bytes());
+        out.extend_from_slice(&self.error.as_bytes()[..self.error.floor_char_boundary(ERROR_BYTES_MAX)]);
         out
     }
 

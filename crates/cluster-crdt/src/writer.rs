@@ -1,0 +1,194 @@
+//! The thread that owns the replica. It takes everything that waits, makes one step of it, writes and syncs once, and
+//! only then acknowledges: a group grows by itself while a sync is under way, so a busy peer has large deltas and an
+//! idle one answers at once.
+
+use bytes::Bytes;
+use cluster_component::component::PinsetChange;
+use cluster_component::errors::ConsensusError;
+use cluster_core::crdt::{Change, Effect, Event, LocalChange, Replica};
+use cluster_types::store::{Datastore, StoreError};
+use cluster_types::{Cid, Pin};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Most changes of one group.
+const GROUP_MAX: usize = 10_000;
+
+/// What the thread is told.
+pub(crate) enum Order {
+    /// Make this change, and say when it is durable.
+    Change(LocalChange, oneshot::Sender<Result<(), ConsensusError>>),
+    /// Another peer, or the clock, has something for the replica.
+    Event(Event),
+    /// End.
+    Stop,
+}
+
+/// What the thread tells the network.
+#[derive(Debug)]
+pub(crate) enum Outbound {
+    /// Announce these heads.
+    Announce(Vec<Cid>),
+    /// Get this block.
+    Fetch(Cid),
+}
+
+/// How long a group is waited for, if at all.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grouping {
+    pub(crate) size: usize,
+    pub(crate) age: Duration,
+}
+
+pub(crate) struct Writer {
+    pub(crate) store: Arc<dyn Datastore>,
+    pub(crate) replica: Replica,
+    pub(crate) orders: Receiver<Order>,
+    pub(crate) changes: broadcast::Sender<PinsetChange>,
+    pub(crate) outbound: mpsc::Sender<Outbound>,
+    pub(crate) grouping: Option<Grouping>,
+}
+
+impl Writer {
+    /// Works until it is told to stop, or nobody is left to tell it anything.
+    pub(crate) fn run(mut self) {
+        while let Ok(first) = self.orders.recv() {
+            let (changes, events, stop) = self.gather(first);
+            self.commit(changes);
+            for event in events {
+                self.take(event);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Everything that waits, up to a bound.
+    fn gather(&self, first: Order) -> (Vec<Waiting>, Vec<Event>, bool) {
+        let (mut changes, mut events) = (Vec::new(), Vec::new());
+        let until = self.grouping.map(|grouping| Instant::now() + grouping.age);
+        let size = self.grouping.map_or(GROUP_MAX, |grouping| grouping.size.min(GROUP_MAX));
+        let mut next = Some(first);
+        while let Some(order) = next.take() {
+            match order {
+                Order::Change(change, answer) => changes.push(Waiting { change, answer }),
+                Order::Event(event) => events.push(event),
+                Order::Stop => return (changes, events, true),
+            }
+            if changes.len() + events.len() >= size {
+                break;
+            }
+            next = match until {
+                Some(until) if !changes.is_empty() => self.wait(until),
+                _ => self.orders.try_recv().ok(),
+            };
+        }
+        (changes, events, false)
+    }
+
+    fn wait(&self, until: Instant) -> Option<Order> {
+        self.orders.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+    }
+
+    /// One group: one step, one batch, one sync, and then the answers.
+    fn commit(&mut self, waiting: Vec<Waiting>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let (changes, answers): (Vec<_>, Vec<_>) = waiting.into_iter().map(|w| (w.change, w.answer)).unzip();
+        let done = self.step(Event::Local(changes));
+        if let Err(error) = &done {
+            tracing::error!(%error, pins = answers.len(), "changes could not be made durable");
+        }
+        let result = done.as_ref().map(|_| ()).map_err(|error| ConsensusError::from(error.clone()));
+        for answer in answers {
+            let _gave_up = answer.send(result.clone()); // Whoever asked may have gone.
+        }
+        self.tell(done.unwrap_or_default());
+    }
+
+    fn take(&mut self, event: Event) {
+        match self.step(event) {
+            Ok(effects) => self.tell(effects),
+            Err(error) => tracing::error!(%error, "a change of another peer could not be merged"),
+        }
+    }
+
+    /// Steps, writes and syncs; returns what may be told now.
+    fn step(&mut self, event: Event) -> Result<Vec<Effect>, StoreError> {
+        let mut effects = Vec::new();
+        let done = self.try_step(event, &mut effects);
+        if done.is_err() {
+            // What the replica remembers is ahead of the store: take up what is there.
+            match Replica::load(&*self.store) {
+                Ok(replica) => self.replica = replica,
+                Err(error) => tracing::error!(%error, "the pinset cannot be read"),
+            }
+        }
+        done.map(|()| effects)
+    }
+
+    fn try_step(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        let stepped = self.replica.step(event, &*self.store, effects);
+        stepped.map_err(|error| match error {
+            cluster_core::crdt::ReplicaError::Store(error) => error,
+            other => StoreError::Corrupt(other.to_string()),
+        })?;
+        let written = effects.extract_if(.., |effect| matches!(effect, Effect::Write(_)));
+        let batches: Vec<_> = written.collect();
+        let wrote = !batches.is_empty();
+        for effect in batches {
+            if let Effect::Write(batch) = effect {
+                self.store.write(batch)?;
+            }
+        }
+        if wrote { self.store.sync() } else { Ok(()) }
+    }
+
+    fn tell(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Changed(changes) => changes.into_iter().filter_map(pinset_change).for_each(|change| {
+                    let _nobody_listens = self.changes.send(change); // Changes are hints; the state is the truth.
+                }),
+                Effect::Announce(heads) => self.send(Outbound::Announce(heads)),
+                Effect::Fetch(cid) => self.send(Outbound::Fetch(cid)),
+                Effect::Refused(cid, reason) => tracing::warn!(%cid, reason, "a block of the pinset makes no sense"),
+                Effect::Write(_) => {}
+            }
+        }
+    }
+
+    /// What cannot be told now is told again: heads by the next rebroadcast, wants at the next repair or start.
+    fn send(&self, message: Outbound) {
+        if self.outbound.try_send(message).is_err() {
+            tracing::debug!("the network is behind: an announcement or a request for a block is put off");
+        }
+    }
+}
+
+struct Waiting {
+    change: LocalChange,
+    answer: oneshot::Sender<Result<(), ConsensusError>>,
+}
+
+fn pinset_change(change: Change) -> Option<PinsetChange> {
+    match change {
+        Change::Removed(cid) => Some(PinsetChange::Unpinned(cid)),
+        Change::Put(cid, value) => match Pin::from_proto(&value, Some(cid)) {
+            Ok(pin) => Some(PinsetChange::Pinned(Arc::new(pin))),
+            Err(error) => {
+                tracing::warn!(%cid, %error, "a pin makes no sense and is left out");
+                None
+            }
+        },
+    }
+}
+
+/// A block that came from the network.
+pub(crate) fn arrived(cid: Cid, data: Bytes) -> Order {
+    Order::Event(Event::Block(cid, data))
+}

@@ -1,1 +1,0 @@
-//! The IPFS node in the process: block store, pins, content.
