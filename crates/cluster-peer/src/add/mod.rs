@@ -1,0 +1,5 @@
+//! Adders: take in content.
+
+pub mod single;
+
+pub use single::SingleAdder;

@@ -1,0 +1,305 @@
+//! The adder of whole DAGs: makes blocks of what comes in, stores them at the daemon while more comes in, and pins.
+//!
+//! An add has three parts that run together: the entries are read and cut (here), their blocks go through a bounded
+//! channel to the daemon, and what is done is told. Only when all blocks are stored is anything pinned; whatever ends
+//! an add before that leaves blocks that garbage collection removes.
+
+use bytes::Bytes;
+use cluster_component::component::{Adder, Blocks, IpfsConnector, Part, PartKind};
+use cluster_component::errors::ClusterError;
+use cluster_component::ports::Block;
+use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
+use cluster_types::{AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
+use dag::file::{FileBuilder, Options};
+use dag::hash::{HashFunction, Naming};
+use dag::options::Chunker;
+use dag::tree::{Directory, Entry, symlink};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Blocks that wait for the daemon: at most 32 MiB with the largest blocks.
+const BLOCKS_AHEAD: usize = 16;
+
+/// Lines that wait to be told.
+const LINES_AHEAD: usize = 1_024;
+
+/// Progress is told after so many bytes.
+const PROGRESS_BYTES: u64 = 262_144;
+
+/// The adder.
+pub struct SingleAdder {
+    rpc: Rpc,
+    connector: Arc<dyn IpfsConnector>,
+}
+
+impl fmt::Debug for SingleAdder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SingleAdder")
+    }
+}
+
+impl SingleAdder {
+    /// Stores at this daemon; asks the main component for peers and pins.
+    #[must_use]
+    pub fn new(rpc: Rpc, connector: Arc<dyn IpfsConnector>) -> Self {
+        Self { rpc, connector }
+    }
+
+    async fn run(
+        &self,
+        params: AddParams,
+        parts: BoxStream<'static, Result<Part, ClusterError>>,
+        told: mpsc::Sender<Result<Added, ClusterError>>,
+    ) -> Result<(), ClusterError> {
+        let options = options(&params)?;
+        let allocations = self.allocate(&params).await?;
+        let _lease = self.connector.lease();
+        let (sender, receiver) = mpsc::channel(BLOCKS_AHEAD);
+        let mut cutting = Cutting { params: &params, options, allocations: &allocations, blocks: sender, told: &told };
+        let cut = async move {
+            let roots = cutting.all(parts).await;
+            if let Err(error) = &roots {
+                // The daemon must not take half of the blocks for all of them.
+                let _ended = cutting.blocks.send(Err(error.clone())).await;
+            }
+            roots
+        };
+        let (roots, stored) = futures::join!(cut, self.connector.block_put(blocks(receiver)));
+        let roots = roots?;
+        stored?;
+        if !params.no_pin {
+            for root in roots {
+                self.pin(&params, root, &allocations).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The peers that the blocks go to. This peer must be among them: there is no way yet to send blocks to others.
+    async fn allocate(&self, params: &AddParams) -> Result<Vec<PeerId>, ClusterError> {
+        let pin = Pin::new(Cid(Default::default()), params.pin.clone());
+        let peers = self.rpc.call::<ClusterRpc::BlockAllocate>(Target::Local, pin).await?;
+        if peers.contains(&self.rpc.me()) || params.local {
+            return Ok(peers);
+        }
+        let text = "the blocks are allocated to other peers only, and cannot be sent there: add at one of them";
+        Err(ClusterError::Invalid(text.into()))
+    }
+
+    async fn pin(&self, params: &AddParams, root: Cid, allocations: &[PeerId]) -> Result<(), ClusterError> {
+        let mut pin = Pin::new(root, params.pin.clone());
+        pin.options.mode = cluster_types::PinMode::Recursive;
+        pin.max_depth = -1;
+        pin.allocations = allocations.to_vec();
+        Ok(self.rpc.call::<ClusterRpc::Pin>(Target::Local, pin).await.map(drop)?)
+    }
+}
+
+impl Adder for SingleAdder {
+    fn add(
+        self: Arc<Self>,
+        params: AddParams,
+        parts: BoxStream<'static, Result<Part, ClusterError>>,
+    ) -> BoxStream<'static, Result<Added, ClusterError>> {
+        let (sender, receiver) = mpsc::channel(LINES_AHEAD);
+        let work = async move {
+            if let Err(error) = self.run(params, parts, sender.clone()).await {
+                let _nobody_reads = sender.send(Err(error)).await;
+            }
+            None
+        };
+        // The work is driven by whoever reads the lines: dropped with them, it gives up.
+        let lines = futures::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|line| (Some(line), receiver))
+        });
+        let work = futures::stream::once(work);
+        futures::stream::select(lines, work).filter_map(std::future::ready).boxed()
+    }
+}
+
+fn blocks(receiver: mpsc::Receiver<Result<Block, ClusterError>>) -> Blocks {
+    futures::stream::unfold(
+        receiver,
+        |mut receiver| async move { receiver.recv().await.map(|block| (block, receiver)) },
+    )
+    .boxed()
+}
+
+/// What the parameters mean; what cannot be done is refused before anything is read.
+fn options(params: &AddParams) -> Result<Options, ClusterError> {
+    let refuse = |text: &str| Err(ClusterError::Invalid(text.to_owned()));
+    if params.shard {
+        return refuse("sharded adds are not available: add without shard=true");
+    }
+    if params.nocopy {
+        return refuse("adds that leave content in place are not available: add without nocopy=true");
+    }
+    if params.format == AddFormat::Car {
+        return refuse(
+            "CAR files cannot be added yet: add files, or use the IPFS daemon's dag import and pin the root",
+        );
+    }
+    if params.layout == AddLayout::Trickle {
+        return refuse("the trickle layout is not available: add with layout=balanced");
+    }
+    if params.cid_version > 1 {
+        let version = params.cid_version;
+        return refuse(&format!("bad CID Version: unknown CID version: {version}"));
+    }
+    let Some(hash) = HashFunction::by_name(&params.hash) else { return refuse("hash function name not known") };
+    let version_1 = params.cid_version == 1;
+    if !version_1 && hash != HashFunction::Sha2_256 {
+        return refuse("invalid cid: invalid v0 prefix");
+    }
+    Ok(Options {
+        chunker: Chunker::parse(&params.chunker).map_err(|e| ClusterError::Invalid(e.to_string()))?,
+        raw_leaves: params.raw_leaves.unwrap_or(version_1),
+        naming: Naming { version_1, hash },
+    })
+}
+
+/// Entries becoming blocks.
+struct Cutting<'a> {
+    params: &'a AddParams,
+    options: Options,
+    allocations: &'a [PeerId],
+    blocks: mpsc::Sender<Result<Block, ClusterError>>,
+    told: &'a mpsc::Sender<Result<Added, ClusterError>>,
+}
+
+impl Cutting<'_> {
+    /// Reads every entry; returns what is to be pinned: the wrapping directory, or every entry at the top.
+    async fn all(
+        &mut self,
+        mut parts: BoxStream<'static, Result<Part, ClusterError>>,
+    ) -> Result<Vec<Cid>, ClusterError> {
+        let (mut tree, mut roots, mut top) = (Directory::default(), Vec::new(), None::<String>);
+        while let Some(part) = parts.next().await {
+            let part = part?;
+            let name = part.path.split('/').next().unwrap_or("").to_owned();
+            if top.as_ref().is_some_and(|top| *top != name) && !self.params.wrap {
+                roots.extend(self.finish_entry(&mut tree, top.take()).await?);
+            }
+            top = Some(name);
+            if let Some(root) = self.part(part, &mut tree).await? {
+                roots.push(root);
+                top = None;
+            }
+        }
+        if self.params.wrap {
+            return Ok(vec![self.finish_all(tree).await?]);
+        }
+        roots.extend(self.finish_entry(&mut tree, top).await?);
+        Ok(roots)
+    }
+
+    /// Takes in one entry. Returns its CID if it has no name, and so no place in the tree.
+    async fn part(&mut self, part: Part, tree: &mut Directory) -> Result<Option<Cid>, ClusterError> {
+        let body = |e: dag::tree::TreeError| ClusterError::Body(e.to_string());
+        let entry = match part.kind {
+            PartKind::Directory => {
+                tree.make(&part.path).map_err(body)?;
+                return Ok(None);
+            }
+            PartKind::Symlink(target) => {
+                let mut made = Vec::new();
+                let entry = symlink(&target, self.options.naming, &mut |block| made.push(block));
+                self.send(made).await?;
+                entry
+            }
+            PartKind::File(bytes) => self.file(&part.path, bytes).await?,
+        };
+        self.tell(&part.path, entry).await?;
+        if part.path.is_empty() && !self.params.wrap {
+            return Ok(Some(Cid(entry.cid)));
+        }
+        // As Kubo: in a directory, what has no name is named by its CID.
+        let path = if part.path.is_empty() { entry.cid.to_string() } else { part.path };
+        tree.put(&path, entry).map_err(body)?;
+        Ok(None)
+    }
+
+    async fn file(
+        &mut self,
+        path: &str,
+        mut bytes: BoxStream<'static, Result<Bytes, ClusterError>>,
+    ) -> Result<Entry, ClusterError> {
+        let (mut builder, mut made) = (FileBuilder::new(self.options), Vec::new());
+        let (mut read, mut told) = (0, 0);
+        while let Some(piece) = bytes.next().await {
+            let piece = piece?;
+            read += piece.len() as u64;
+            builder.push(&piece, &mut |block| made.push(block));
+            self.send(std::mem::take(&mut made)).await?;
+            if self.params.progress && read - told >= PROGRESS_BYTES {
+                told = read;
+                self.progress(path, read).await?;
+            }
+        }
+        let file = builder.finish(&mut |block| made.push(block));
+        self.send(made).await?;
+        if self.params.progress && read != told {
+            self.progress(path, read).await?;
+        }
+        Ok(Entry { cid: file.cid, tsize: file.tsize })
+    }
+
+    async fn send(&self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
+        for block in blocks {
+            let block = Block { cid: Cid(block.cid), data: block.data };
+            // The daemon has ended the exchange: what it says counts, not this.
+            self.blocks
+                .send(Ok(block))
+                .await
+                .map_err(|_| ClusterError::Body("the daemon took no more blocks".into()))?;
+        }
+        Ok(())
+    }
+
+    /// Within an entry the path is that below it, as the reference tells progress.
+    async fn progress(&self, path: &str, bytes: u64) -> Result<(), ClusterError> {
+        let name = path.split_once('/').map_or("", |(_, below)| below).to_owned();
+        self.line(Added { name, bytes, ..Added::default() }).await
+    }
+
+    async fn tell(&self, path: &str, entry: Entry) -> Result<(), ClusterError> {
+        let allocations = self.allocations.to_vec();
+        let (cid, size) = (Some(Cid(entry.cid)), entry.tsize);
+        self.line(Added { name: path.to_owned(), cid, bytes: 0, size, allocations }).await
+    }
+
+    async fn line(&self, line: Added) -> Result<(), ClusterError> {
+        self.told.send(Ok(line)).await.map_err(|_| ClusterError::Body("the client is gone".into()))
+    }
+
+    async fn finish_entry(&mut self, tree: &mut Directory, name: Option<String>) -> Result<Option<Cid>, ClusterError> {
+        let Some(name) = name else { return Ok(None) };
+        let (mut made, mut directories) = (Vec::new(), Vec::new());
+        let naming = self.options.naming;
+        let root = tree.finish_entry(&name, naming, &mut |b| made.push(b), &mut |path, entry| {
+            directories.push((path.to_owned(), entry));
+        });
+        let root = root.map_err(|e| ClusterError::Body(e.to_string()))?;
+        self.send(made).await?;
+        for (path, entry) in directories {
+            self.tell(&path, entry).await?;
+        }
+        Ok(root.map(|root| Cid(root.cid)))
+    }
+
+    async fn finish_all(&mut self, tree: Directory) -> Result<Cid, ClusterError> {
+        let (mut made, mut directories) = (Vec::new(), Vec::new());
+        let naming = self.options.naming;
+        let root = tree
+            .finish("", naming, &mut |b| made.push(b), &mut |path, entry| directories.push((path.to_owned(), entry)));
+        let root = root.map_err(|e| ClusterError::Body(e.to_string()))?;
+        self.send(made).await?;
+        for (path, entry) in directories {
+            self.tell(&path, entry).await?;
+        }
+        Ok(Cid(root.cid))
+    }
+}

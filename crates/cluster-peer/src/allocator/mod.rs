@@ -1,0 +1,3 @@
+//! Allocators: choose peers for a pin.
+
+pub mod balanced;

@@ -1,0 +1,3 @@
+//! Monitors: collect the metrics of all peers.
+
+pub mod pubsubmon;

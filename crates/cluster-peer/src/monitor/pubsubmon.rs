@@ -1,0 +1,137 @@
+//! PeerMonitor `pubsubmon`: metrics by pubsub, and its section `monitor.pubsubmon`.
+//!
+//! Without a network it holds the metrics of this peer alone.
+
+use async_trait::async_trait;
+use cluster_component::component::{Component, PeerMonitor};
+use cluster_component::config::{ComponentConfig, ConfigError, Section};
+use cluster_component::errors::{NetError, StartError};
+use cluster_component::ports::{Clock, sleep};
+use cluster_component::tasks::TaskScope;
+use cluster_core::monitor::Metrics;
+use cluster_types::{Alert, GoDuration, Metric, MetricName, PeerId};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::broadcast;
+
+/// Alerts that a listener may be behind.
+const ALERTS_BEHIND_MAX: usize = 256;
+
+/// How often silence is looked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PubsubmonConfig {
+    /// Default `15s`. Missing is an error, as the reference.
+    #[serde(default)]
+    pub check_interval: GoDuration,
+}
+
+impl Default for PubsubmonConfig {
+    fn default() -> Self {
+        Self { check_interval: GoDuration::from_secs(15) }
+    }
+}
+
+impl ComponentConfig for PubsubmonConfig {
+    const SECTION: Section = Section::Monitor;
+    const KEY: &'static str = "pubsubmon";
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.check_interval.0 <= 0 {
+            return Err(ConfigError::new("pubsubmon.check_interval", "pubsubmon.check_interval too low"));
+        }
+        Ok(())
+    }
+}
+
+/// The monitor.
+pub struct PubsubMonitor {
+    config: PubsubmonConfig,
+    clock: Arc<dyn Clock>,
+    metrics: Mutex<Metrics>,
+    alerts: broadcast::Sender<Alert>,
+}
+
+impl fmt::Debug for PubsubMonitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PubsubMonitor").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl PubsubMonitor {
+    /// A monitor that knows nothing yet.
+    #[must_use]
+    pub fn new(config: PubsubmonConfig, clock: Arc<dyn Clock>) -> Self {
+        let (alerts, _) = broadcast::channel(ALERTS_BEHIND_MAX);
+        Self { config, clock, metrics: Mutex::default(), alerts }
+    }
+
+    fn metrics(&self) -> MutexGuard<'_, Metrics> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn check(self: Arc<Self>) {
+        loop {
+            sleep(&*self.clock, self.config.check_interval.get()).await;
+            let now = self.clock.now().wall;
+            for metric in self.metrics().expired(now) {
+                let _nobody_listens = self.alerts.send(Alert { metric, triggered_at: now });
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Component for PubsubMonitor {
+    fn key(&self) -> &'static str {
+        "pubsubmon"
+    }
+
+    async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
+        tasks.spawn_until_stopped("monitor-check", self.check());
+        Ok(())
+    }
+
+    async fn shutdown(&self) {}
+}
+
+#[async_trait]
+impl PeerMonitor for PubsubMonitor {
+    async fn publish(&self, metric: Metric) -> Result<(), NetError> {
+        self.log_metric(metric);
+        Ok(())
+    }
+
+    fn log_metric(&self, metric: Metric) {
+        let received_at = self.clock.now().wall;
+        self.metrics().add(Metric { received_at, ..metric });
+    }
+
+    fn latest(&self, name: &str) -> BTreeMap<PeerId, Metric> {
+        self.metrics().latest(name, self.clock.now().wall)
+    }
+
+    fn latest_for(&self, name: &str, peer: &PeerId) -> Option<Metric> {
+        self.metrics().latest_for(name, peer).cloned()
+    }
+
+    fn names(&self) -> BTreeSet<MetricName> {
+        self.metrics().names()
+    }
+
+    fn alerts(&self) -> BoxStream<'static, Alert> {
+        futures::stream::unfold(self.alerts.subscribe(), |mut alerts| async move {
+            loop {
+                match alerts.recv().await {
+                    Ok(alert) => return Some((alert, alerts)),
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        })
+        .boxed()
+    }
+}

@@ -1,0 +1,3 @@
+//! Readers of the pinset.
+
+pub mod dsstate;
