@@ -1,1 +1,11 @@
-//! The IPFS daemon over its HTTP API: the ipfshttp connector.
+//! The IPFS daemon over its HTTP API: the `ipfshttp` connector.
+//!
+//! Reading order: [`config`] (the section of the configuration), [`ipfshttp`] (what the cluster asks of a daemon), and
+//! below it `daemon`: one call to the API, from the connection pool up to lines and late errors.
+
+pub mod config;
+mod daemon;
+pub mod ipfshttp;
+
+pub use config::IpfsHttpConfig;
+pub use ipfshttp::{IpfsHttp, Parts};

@@ -1,0 +1,10 @@
+//! One call to the daemon's API: connections from a pool, answers with their late errors, limits on all of it.
+
+mod address;
+mod answer;
+mod call;
+mod dial;
+
+pub(crate) use address::{NodeAddress, check_syntax};
+pub(crate) use answer::Lines;
+pub(crate) use call::{Daemon, RequestBody};
