@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn times_are_relative() {
-        let at = |secs| Timestamp::from_unix(1_000_000 + secs, 0);
+        let at = |secs: i64| Timestamp::from_unix(1_000_000 + secs, 0);
         assert_eq!(relative(at(0), at(0)), "now");
         assert_eq!(relative(at(2), at(0)), "2 seconds from now");
         assert_eq!(relative(at(0), at(90)), "1 minute ago");

@@ -17,9 +17,8 @@ const STATUS_AT_ONCE: usize = 32;
 const STATUS_CIDS_MAX: usize = 100_000;
 
 pub(super) async fn allocations(front: &Front, asked: &Asked) -> Answer {
-    let filter = match cluster_types::pin::PinTypeFilter::parse(query::first(&asked.query, "filter")) {
-        Ok(filter) => filter,
-        Err(_) => return bad_request("invalid filter value"),
+    let Ok(filter) = cluster_types::pin::PinTypeFilter::parse(query::first(&asked.query, "filter")) else {
+        return bad_request("invalid filter value");
     };
     let pins = front.rpc.stream::<Cluster::Pins>(Target::Local, ());
     let pins = if filter.is_all() { pins } else { only(pins, move |pin: &Pin| filter.matches(pin.kind)) };

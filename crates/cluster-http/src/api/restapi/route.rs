@@ -69,7 +69,7 @@ pub(super) enum Found<'a> {
     /// This route, with what the variable part of the path says: a hash, a name, or a path with its namespace.
     Route(Route, &'a str),
     /// No such path.
-    NotFound,
+    Nothing,
     /// The path is there, for other methods.
     MethodNotAllowed,
 }
@@ -85,7 +85,7 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
             (None, false) => {}
         }
     }
-    if mismatch { Found::MethodNotAllowed } else { Found::NotFound }
+    if mismatch { Found::MethodNotAllowed } else { Found::Nothing }
 }
 
 /// The variable part of the path, if the path is of this form.
@@ -142,19 +142,19 @@ mod tests {
     #[test]
     fn other_methods_answer_404_or_405_as_the_reference_does() {
         let expected = [
-            (Method::POST, "/id", Found::NotFound),
+            (Method::POST, "/id", Found::Nothing),
             (Method::PUT, "/id", Found::MethodNotAllowed),
             (Method::HEAD, "/pins", Found::MethodNotAllowed),
-            (Method::GET, "/add", Found::NotFound),
+            (Method::GET, "/add", Found::Nothing),
             (Method::DELETE, "/ipfs/gc", Found::MethodNotAllowed),
-            (Method::GET, "/ipfs/gc", Found::NotFound),
-            (Method::POST, "/health/alerts", Found::NotFound),
+            (Method::GET, "/ipfs/gc", Found::Nothing),
+            (Method::POST, "/health/alerts", Found::Nothing),
             (Method::DELETE, "/health/alerts", Found::MethodNotAllowed),
             (Method::POST, "/health", Found::MethodNotAllowed),
             (Method::DELETE, "/health", Found::MethodNotAllowed),
-            (Method::GET, "/nowhere", Found::NotFound),
-            (Method::PUT, "/nowhere", Found::NotFound),
-            (Method::GET, "/pins/ipfs/Qm1", Found::NotFound),
+            (Method::GET, "/nowhere", Found::Nothing),
+            (Method::PUT, "/nowhere", Found::Nothing),
+            (Method::GET, "/pins/ipfs/Qm1", Found::Nothing),
         ];
         for (method, path, found) in expected {
             assert_eq!(find(&method, path), found, "{method} {path}");

@@ -164,10 +164,10 @@ impl Front {
     async fn admit(&self, request: Request<Incoming>) -> Answer {
         let open = request.method() == Method::OPTIONS
             || (request.method() == Method::GET && request.uri().path() == "/health");
-        if let (Some(credentials), false) = (&self.credentials, open) {
-            if let Err(refusal) = credentials.check(request.headers()) {
-                return self.with_headers(refusal);
-            }
+        if let (Some(credentials), false) = (&self.credentials, open)
+            && let Err(refusal) = credentials.check(request.headers())
+        {
+            return self.with_headers(refusal);
         }
         if let Some(preflight) = self.cors.preflight(request.method(), request.headers()) {
             return preflight;
@@ -184,7 +184,7 @@ impl Front {
             return elsewhere;
         }
         match route::find(request.method(), &path) {
-            Found::NotFound => self.with_headers(answer::error(StatusCode::NOT_FOUND, "not found")),
+            Found::Nothing => self.with_headers(answer::error(StatusCode::NOT_FOUND, "not found")),
             Found::MethodNotAllowed => answer::bare(StatusCode::METHOD_NOT_ALLOWED),
             Found::Route(route, argument) => {
                 let (parts, body) = request.into_parts();
