@@ -1,1 +1,14 @@
-//! Composition root: from a configuration to a running peer.
+//! Composition root: from a configuration folder to a running peer.
+//!
+//! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
+//! [`config`] (all sections together), [`wiring`] (which implementation, made of what), [`state`] (the pinset of a
+//! peer that is not running), [`ports`] (clock, tasks and chance of a real process).
+
+pub mod config;
+pub mod folder;
+pub mod identity;
+pub mod ports;
+pub mod state;
+pub mod wiring;
+
+pub use cluster_peer::cluster::VERSION;

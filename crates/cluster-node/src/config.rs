@@ -1,0 +1,270 @@
+//! All sections together: which components there are is what the file has.
+
+use crate::folder::Folder;
+use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
+use cluster_crdt::CrdtConfig;
+use cluster_http::api::restapi::RestApiConfig;
+use cluster_ipfs::IpfsHttpConfig;
+use cluster_peer::allocator::balanced::BalancedConfig;
+use cluster_peer::cluster::ClusterConfig;
+pub use cluster_peer::cluster::config::Secret;
+use cluster_peer::informer::disk::DiskConfig;
+use cluster_peer::informer::pinqueue::PinQueueConfig;
+use cluster_peer::informer::tags::TagsConfig;
+use cluster_peer::monitor::pubsubmon::PubsubmonConfig;
+use cluster_peer::pintracker::StatelessConfig;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, TcpListener};
+
+/// The reference's stores. A file that names one is served by ours.
+const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
+
+/// The reference's components that this version does not have; a file that names one is told so once.
+const NOT_HERE: [(Section, &str); 4] = [
+    (Section::Api, "ipfsproxy"),
+    (Section::Api, "pinsvcapi"),
+    (Section::Observations, "metrics"),
+    (Section::Observations, "tracing"),
+];
+
+/// Section `datastore.fjall`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FjallConfig {
+    /// The folder, within the peer's. Default `fjall`.
+    #[serde(skip_serializing_if = "is_fjall")]
+    pub folder: String,
+}
+
+impl Default for FjallConfig {
+    fn default() -> Self {
+        Self { folder: "fjall".into() }
+    }
+}
+
+fn is_fjall(folder: &str) -> bool {
+    folder == "fjall"
+}
+
+impl ComponentConfig for FjallConfig {
+    const SECTION: Section = Section::Datastore;
+    const KEY: &'static str = "fjall";
+    const HIDDEN: &'static [(&'static str, &'static str)] = &[("folder", "\"fjall\"")];
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.folder.is_empty() {
+            return Err(ConfigError::new("fjall.folder", "fjall.folder is empty: name a folder or remove the key"));
+        }
+        Ok(())
+    }
+}
+
+/// A peer's configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Configuration {
+    /// The main component.
+    pub cluster: ClusterConfig,
+    /// The consensus.
+    pub crdt: CrdtConfig,
+    /// The REST API; `None`: there is none.
+    pub restapi: Option<RestApiConfig>,
+    /// The IPFS daemon.
+    pub ipfshttp: IpfsHttpConfig,
+    /// The tracker.
+    pub tracker: StatelessConfig,
+    /// The monitor.
+    pub monitor: PubsubmonConfig,
+    /// The allocator.
+    pub allocator: BalancedConfig,
+    /// Informers that are there.
+    pub disk: Option<DiskConfig>,
+    /// As above.
+    pub tags: Option<TagsConfig>,
+    /// As above.
+    pub pinqueue: Option<PinQueueConfig>,
+    /// The store.
+    pub datastore: FjallConfig,
+}
+
+impl Configuration {
+    /// A new one, with a secret of its own.
+    #[must_use]
+    pub fn new() -> Self {
+        let secret: [u8; 32] = rand::random();
+        Self {
+            cluster: ClusterConfig { secret: Secret::new(secret), ..ClusterConfig::default() },
+            crdt: CrdtConfig::default(),
+            restapi: Some(RestApiConfig::default()),
+            ipfshttp: IpfsHttpConfig::default(),
+            tracker: StatelessConfig::default(),
+            monitor: PubsubmonConfig::default(),
+            allocator: BalancedConfig::default(),
+            disk: Some(DiskConfig::default()),
+            tags: Some(TagsConfig::default()),
+            pinqueue: Some(PinQueueConfig::default()),
+            datastore: FjallConfig::default(),
+        }
+    }
+
+    /// Reads `service.json` and applies variables.
+    ///
+    /// # Errors
+    /// When the file is not there or not right; the text says what to do.
+    pub fn load(folder: &Folder, environment: &Environment) -> Result<Self, ConfigError> {
+        let path = folder.service_json();
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            let hint = "to make one, run: ipfs-cluster-service init";
+            ConfigError::new("", format!("cannot read {}: {e} ({hint})", path.display()))
+        })?;
+        let document = Document::parse(&text)?;
+        if let Some(url) = document.source() {
+            let text =
+                format!("this version does not fetch configurations: copy what {url} gives into {}", path.display());
+            return Err(ConfigError::new("source", text));
+        }
+        tell_what_is_not_here(&document);
+        Self::read(&document, environment)
+    }
+
+    fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
+        if document.components(Section::Consensus) != ["crdt"] {
+            let text = "could not determine the consensus component: this version has crdt, and it alone must be there";
+            return Err(ConfigError::new("consensus", text));
+        }
+        let allocator = document.load::<BalancedConfig>(environment)?;
+        // As the reference: a file without the section has another default than a new one.
+        let without = BalancedConfig { allocate_by: vec!["freespace".into()] };
+        Ok(Self {
+            cluster: document.load(environment)?.config,
+            crdt: document.load(environment)?.config,
+            restapi: optional(document, environment)?,
+            ipfshttp: document.load(environment)?.config,
+            tracker: document.load(environment)?.config,
+            monitor: document.load(environment)?.config,
+            allocator: if allocator.present { allocator.config } else { without },
+            disk: optional(document, environment)?,
+            tags: optional(document, environment)?,
+            pinqueue: optional(document, environment)?,
+            datastore: document.load(environment)?.config,
+        })
+    }
+
+    /// Applies variables to what there is.
+    ///
+    /// # Errors
+    /// When one of them is not right.
+    pub fn apply(&mut self, environment: &Environment) -> Result<(), ConfigError> {
+        *self = Self::read(&self.document(), environment)?;
+        Ok(())
+    }
+
+    /// Checks every section.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        Self::read(&self.document(), &Environment::default()).map(drop)
+    }
+
+    fn document(&self) -> Document {
+        let mut document = Document::new();
+        document.store(&self.cluster);
+        document.store(&self.crdt);
+        store_if_some(&mut document, self.restapi.as_ref());
+        document.store(&self.ipfshttp);
+        document.store(&self.tracker);
+        document.store(&self.monitor);
+        document.store(&self.allocator);
+        store_if_some(&mut document, self.disk.as_ref());
+        store_if_some(&mut document, self.pinqueue.as_ref());
+        store_if_some(&mut document, self.tags.as_ref());
+        document.store(&self.datastore);
+        document
+    }
+
+    /// The text of `service.json`.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.document().to_text()
+    }
+
+    /// Puts a free port in the place of each that is listened on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn randomize_ports(&mut self) -> std::io::Result<()> {
+        let lists = [&mut self.cluster.listen_multiaddress]
+            .into_iter()
+            .chain(self.restapi.as_mut().map(|api| &mut api.http_listen_multiaddress));
+        for list in lists {
+            for text in &mut list.0 {
+                *text = with_free_port(text)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn optional<C: ComponentConfig>(document: &Document, environment: &Environment) -> Result<Option<C>, ConfigError> {
+    let loaded = document.load::<C>(environment)?;
+    Ok(loaded.present.then_some(loaded.config))
+}
+
+fn store_if_some<C: ComponentConfig>(document: &mut Document, config: Option<&C>) {
+    if let Some(config) = config {
+        document.store(config);
+    }
+}
+
+fn tell_what_is_not_here(document: &Document) {
+    for (section, key) in NOT_HERE {
+        if document.has(section, key) {
+            tracing::info!("{}.{key} is in service.json; this version does not have it", section.name());
+        }
+    }
+    for store in OTHER_STORES.iter().filter(|store| document.has(Section::Datastore, store)) {
+        tracing::info!(
+            "datastore.{store} is in service.json; the pinset is kept in fjall here: bring it with state import"
+        );
+    }
+}
+
+/// The address with a port that is free now. What is no IP and port stays as it is.
+fn with_free_port(text: &str) -> std::io::Result<String> {
+    let mut parts: Vec<String> = text.split('/').map(str::to_owned).collect();
+    let Some(at) = parts.iter().position(|part| part == "tcp" || part == "udp") else { return Ok(text.to_owned()) };
+    let ip: Option<IpAddr> = at.checked_sub(1).and_then(|before| parts[before].parse().ok());
+    if let (Some(ip), Some(port)) = (ip, parts.get_mut(at + 1)) {
+        *port = TcpListener::bind((ip, 0))?.local_addr()?.port().to_string();
+    }
+    Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let temp = tempfile::tempdir().expect("temp folder");
+        let folder = Folder::new(temp.path());
+        let configuration = Configuration::new();
+        folder.write_private(&folder.service_json(), &configuration.to_text()).expect("written");
+
+        let read = Configuration::load(&folder, &Environment::default());
+        assert_eq!(read, Ok(configuration));
+    }
+
+    #[test]
+    fn free_ports_take_the_place_of_fixed_ones() {
+        let given = with_free_port("/ip4/127.0.0.1/tcp/9094").expect("a port");
+        assert!(given.starts_with("/ip4/127.0.0.1/tcp/") && !given.ends_with("/9094"));
+        assert_eq!(with_free_port("/unix/run/x").expect("as it is"), "/unix/run/x");
+    }
+}

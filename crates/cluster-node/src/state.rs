@@ -1,0 +1,172 @@
+//! The pinset of a peer that is not running: export, import, cleanup.
+
+use crate::config::Configuration;
+use crate::folder::Folder;
+use cluster_component::component::StateRead;
+use cluster_component::errors::StateError;
+use cluster_core::crdt::ReplicaError;
+use cluster_crdt::offline;
+use cluster_datastore::{FjallOptions, FjallStore};
+use cluster_peer::state::dsstate::DsState;
+use cluster_types::store::{Datastore, StoreError};
+use cluster_types::{Cid, PeerId, Pin, peer_id};
+use std::io::{BufRead, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+/// Why the state could not be worked on. Nothing was changed unless the text says so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfflineError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The replica failed.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// The pinset could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The file could not be read or written.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A pin of the file makes no sense.
+    #[error("pin {number} of the import makes no sense: {reason} (nothing was changed)")]
+    Pin {
+        /// Which, counted from one.
+        number: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What is put in the place of what an import says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides {
+    min: Option<i32>,
+    max: Option<i32>,
+    allocations: Option<Vec<PeerId>>,
+}
+
+impl Overrides {
+    /// Factors above zero and peers that can be read count; the others leave the import as it is, as the reference.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn new(min: i32, max: i32, allocations: &[String]) -> Result<Self, OfflineError> {
+        let peers: Vec<PeerId> = allocations.iter().filter_map(|text| peer_id::parse(text).ok()).collect();
+        Ok(Self {
+            min: (min > 0).then_some(min),
+            max: (max > 0).then_some(max),
+            allocations: (!peers.is_empty()).then_some(peers),
+        })
+    }
+
+    fn apply(&self, pin: &mut Pin) {
+        if let Some(min) = self.min {
+            pin.options.replication_factor_min = min;
+        }
+        if let Some(max) = self.max {
+            pin.options.replication_factor_max = max;
+        }
+        if let Some(peers) = &self.allocations {
+            pin.allocations.clone_from(peers);
+        }
+    }
+}
+
+/// The state of a peer that is not running. Hold the folder's lock meanwhile.
+#[derive(Debug)]
+pub struct Offline {
+    store: Arc<FjallStore>,
+}
+
+impl Offline {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(configuration: &Configuration, folder: &Folder) -> Result<Self, OfflineError> {
+        folder.create()?;
+        let path = folder.path().join(&configuration.datastore.folder);
+        Ok(Self { store: Arc::new(FjallStore::open(path, FjallOptions::default())?) })
+    }
+
+    /// Writes every pin as a line of JSON, in the listing order; returns how many.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the file not written.
+    pub fn export(&self, out: &mut impl Write) -> Result<u64, OfflineError> {
+        let state = DsState::new(Arc::clone(&self.store) as Arc<dyn Datastore>);
+        let (mut count, mut after, mut line) = (0, None::<Cid>, Vec::new());
+        loop {
+            let pins = state.page(after.as_ref(), cluster_component::PAGE_MAX)?;
+            for pin in &pins {
+                line.clear();
+                pin.write_json(&mut line);
+                line.push(b'\n');
+                out.write_all(&line)?;
+            }
+            count += pins.len() as u64;
+            match pins.last() {
+                Some(last) => after = Some(last.cid),
+                None => return Ok(count),
+            }
+        }
+    }
+
+    /// Replaces the pinset. The whole input is read and checked first, into a file beside the store: only then is the
+    /// old pinset removed. Returns how many pins there are.
+    ///
+    /// # Errors
+    /// When a pin makes no sense (nothing was changed then), or the store fails.
+    pub fn import(&mut self, input: &mut impl BufRead, overrides: &Overrides) -> Result<u64, OfflineError> {
+        let mut checked = tempfile::tempfile()?;
+        let count = check(input, overrides, &mut checked)?;
+        checked.seek(SeekFrom::Start(0))?;
+        offline::clean(&*self.store)?;
+        let pins = read_checked(std::io::BufReader::with_capacity(1 << 20, checked), count);
+        let imported = offline::import(&*self.store, pins)?;
+        self.store.close()?;
+        Ok(imported)
+    }
+
+    /// Removes the pinset.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn clean(&self) -> Result<(), OfflineError> {
+        offline::clean(&*self.store)?;
+        Ok(self.store.close()?)
+    }
+}
+
+/// Reads and checks every pin; writes its stored form, with its length before it.
+fn check(input: &mut impl BufRead, overrides: &Overrides, checked: &mut impl Write) -> Result<u64, OfflineError> {
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, checked);
+    let mut count = 0;
+    for pin in serde_json::Deserializer::from_reader(input).into_iter::<Pin>() {
+        count += 1;
+        let mut pin = pin.map_err(|e| OfflineError::Pin { number: count, reason: e.to_string() })?;
+        overrides.apply(&mut pin);
+        let bytes = pin.to_proto();
+        let length = u32::try_from(bytes.len()).map_err(|_| too_large(count))?;
+        out.write_all(&length.to_be_bytes())?;
+        out.write_all(&bytes)?;
+    }
+    out.flush()?;
+    Ok(count)
+}
+
+fn too_large(number: u64) -> OfflineError {
+    OfflineError::Pin { number, reason: "it is larger than 4 GiB".into() }
+}
+
+fn read_checked(mut input: impl BufRead, count: u64) -> impl Iterator<Item = Result<Pin, OfflineError>> {
+    (1..=count).map(move |number| {
+        let mut length = [0; 4];
+        input.read_exact(&mut length)?;
+        let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
+        input.read_exact(&mut bytes)?;
+        Pin::from_proto(&bytes, None).map_err(|e| OfflineError::Pin { number, reason: e.to_string() })
+    })
+}

@@ -1,0 +1,248 @@
+//! From a configuration to a running peer: which implementation, made of what, started and stopped in which order.
+
+use crate::config::Configuration;
+use crate::folder::Folder;
+use crate::identity::Identity;
+use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
+use cluster_component::component::{
+    Adder, Api, Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
+};
+use cluster_component::errors::StartError;
+use cluster_component::ports::Clock;
+use cluster_component::rpc::{Components, Rpc};
+use cluster_component::tasks::TaskScope;
+use cluster_crdt::CrdtConsensus;
+use cluster_datastore::{FjallOptions, FjallStore};
+use cluster_http::api::restapi::RestApi;
+use cluster_ipfs::IpfsHttp;
+use cluster_peer::allocator::balanced::BalancedAllocator;
+use cluster_peer::cluster::MainCluster;
+use cluster_peer::informer::disk::DiskInformer;
+use cluster_peer::informer::pinqueue::PinQueueInformer;
+use cluster_peer::informer::tags::TagsInformer;
+use cluster_peer::monitor::pubsubmon::PubsubMonitor;
+use cluster_peer::pintracker::{self, StatelessTracker, Tracked};
+use cluster_peer::state::dsstate::DsState;
+use cluster_types::store::Datastore;
+use cluster_types::{IpfsId, Multiaddr, PeerId, PingValue};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// A running peer.
+pub struct Node {
+    identity: Identity,
+    rpc: Rpc,
+    store: Arc<FjallStore>,
+    /// APIs, which end first, and everything else, which ends last.
+    scopes: (TaskScope, TaskScope),
+    apis: Vec<Arc<dyn Api>>,
+    /// In the order in which they were started.
+    components: Vec<Arc<dyn Component>>,
+    daemon_address: String,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.identity.id()).finish_non_exhaustive()
+    }
+}
+
+/// Parts that several components are made of.
+struct Base {
+    me: PeerId,
+    rpc: Rpc,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Datastore>,
+}
+
+fn failed(component: &'static str, reason: impl fmt::Display) -> StartError {
+    StartError { component, reason: reason.to_string() }
+}
+
+impl Node {
+    /// Builds every component, binds them together, and starts them. A component that cannot start ends it all.
+    ///
+    /// # Errors
+    /// As the first component that fails says.
+    pub async fn start(configuration: Configuration, identity: Identity, folder: Folder) -> Result<Self, StartError> {
+        let path = folder.path().join(&configuration.datastore.folder);
+        let store = FjallStore::open(path, FjallOptions::default()).map_err(|e| failed("datastore", e))?;
+        let store = Arc::new(store);
+        let me = identity.id();
+        let base = Base {
+            me,
+            rpc: Rpc::new(me),
+            clock: Arc::new(SystemClock::new()),
+            store: Arc::clone(&store) as Arc<dyn Datastore>,
+        };
+        let mut node = Self {
+            identity,
+            rpc: base.rpc.clone(),
+            store,
+            scopes: (scope(), scope()),
+            apis: Vec::new(),
+            components: Vec::new(),
+            daemon_address: configuration.ipfshttp.node_multiaddress.clone(),
+        };
+        match node.build(configuration, &folder, base).await {
+            Ok(()) => Ok(node),
+            Err(error) => {
+                node.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn build(&mut self, configuration: Configuration, folder: &Folder, base: Base) -> Result<(), StartError> {
+        let monitor = Arc::new(PubsubMonitor::new(configuration.monitor.clone(), Arc::clone(&base.clock)));
+        let consensus = consensus(&configuration, &base, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
+        let connector = connector(&configuration, &base)?;
+        let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
+        let cluster = Arc::new(main_component(&configuration, &base, &consensus, &connector, &monitor));
+        self.rpc.bind(Components {
+            cluster: Arc::clone(&cluster) as Arc<dyn Cluster>,
+            consensus: Arc::clone(&consensus) as Arc<dyn Consensus>,
+            tracker: Arc::clone(&tracker) as Arc<dyn PinTracker>,
+            connector: Arc::clone(&connector),
+            monitor: Arc::clone(&monitor) as Arc<dyn PeerMonitor>,
+        });
+        let adder: Arc<dyn Adder> =
+            Arc::new(cluster_peer::add::SingleAdder::new(base.rpc.clone(), Arc::clone(&connector)));
+        if let Some(config) = &configuration.restapi {
+            let clock = Arc::clone(&base.clock);
+            let api = RestApi::bind(config, folder.path(), base.rpc.clone(), adder, clock).await?;
+            self.apis.push(Arc::new(api));
+        }
+        // The pinset first, and what follows its changes before what makes them.
+        let connector: Arc<dyn Component> = connector;
+        self.components = vec![consensus, monitor, connector, tracker, cluster];
+        for component in &self.components {
+            Arc::clone(component).start(&self.scopes.1).await?;
+        }
+        for api in &self.apis {
+            Arc::clone(api).start(&self.scopes.0).await?;
+        }
+        Ok(())
+    }
+
+    /// Who this peer is.
+    #[must_use]
+    pub fn id(&self) -> PeerId {
+        self.identity.id()
+    }
+
+    /// Where its APIs listen.
+    #[must_use]
+    pub fn api_addresses(&self) -> Vec<Multiaddr> {
+        self.apis.iter().flat_map(|api| api.listen_addrs()).collect()
+    }
+
+    /// The daemon that it drives.
+    #[must_use]
+    pub fn daemon_address(&self) -> &str {
+        &self.daemon_address
+    }
+
+    /// Stops in order: APIs, then everything else, the last started first; then the store.
+    pub async fn stop(self) {
+        for api in &self.apis {
+            api.shutdown().await;
+        }
+        self.scopes.0.stop().await;
+        for component in self.components.iter().rev() {
+            component.shutdown().await;
+        }
+        self.scopes.1.stop().await;
+        self.rpc.unbind();
+        if let Err(error) = self.store.close() {
+            tracing::error!(%error, "the datastore could not be closed in order");
+        }
+    }
+}
+
+fn scope() -> TaskScope {
+    TaskScope::new(Arc::new(TokioSpawn::current()))
+}
+
+fn consensus(
+    configuration: &Configuration,
+    base: &Base,
+    monitor: Arc<dyn PeerMonitor>,
+) -> Result<Arc<CrdtConsensus>, StartError> {
+    let metric = configuration.crdt.peerset_metric.clone();
+    let parts = cluster_crdt::Parts {
+        me: base.me,
+        store: Arc::clone(&base.store),
+        state: Arc::new(DsState::new(Arc::clone(&base.store))) as Arc<dyn StateRead>,
+        clock: Arc::clone(&base.clock),
+        pubsub: None,
+        exchange: None,
+        members: Arc::new(move || monitor.latest(&metric).into_keys().collect::<BTreeSet<PeerId>>()),
+    };
+    Ok(Arc::new(CrdtConsensus::new(configuration.crdt.clone(), parts)?))
+}
+
+fn connector(configuration: &Configuration, base: &Base) -> Result<Arc<dyn IpfsConnector>, StartError> {
+    let parts = cluster_ipfs::Parts { rpc: base.rpc.clone(), clock: Arc::clone(&base.clock) };
+    Ok(Arc::new(IpfsHttp::new(configuration.ipfshttp.clone(), parts)?))
+}
+
+fn tracker(
+    configuration: &Configuration,
+    base: &Base,
+    consensus: &Arc<CrdtConsensus>,
+    connector: &Arc<dyn IpfsConnector>,
+    monitor: &Arc<PubsubMonitor>,
+) -> Tracked {
+    let (name, me, monitor) = (configuration.cluster.peername.clone(), base.me, Arc::clone(monitor));
+    let whoami = move || {
+        let ping = monitor.latest_for("ping", &me);
+        let value: PingValue = ping.and_then(|m| serde_json::from_str(&m.value).ok()).unwrap_or_default();
+        (name.clone(), IpfsId { id: value.ipfs_id, addresses: value.ipfs_addresses })
+    };
+    let parts = pintracker::Parts {
+        me,
+        whoami: Arc::new(whoami),
+        store: Arc::clone(&base.store),
+        consensus: Arc::clone(consensus) as Arc<dyn Consensus>,
+        connector: Arc::clone(connector),
+        clock: Arc::clone(&base.clock),
+        entropy: Box::new(SystemEntropy::new()),
+    };
+    Tracked::new(StatelessTracker::new(&configuration.tracker, parts))
+}
+
+fn main_component(
+    configuration: &Configuration,
+    base: &Base,
+    consensus: &Arc<CrdtConsensus>,
+    connector: &Arc<dyn IpfsConnector>,
+    monitor: &Arc<PubsubMonitor>,
+) -> MainCluster {
+    let parts = cluster_peer::cluster::Parts {
+        rpc: base.rpc.clone(),
+        consensus: Arc::clone(consensus) as Arc<dyn Consensus>,
+        connector: Arc::clone(connector),
+        monitor: Arc::clone(monitor) as Arc<dyn PeerMonitor>,
+        allocator: Arc::new(BalancedAllocator::new(configuration.allocator.clone())),
+        informers: informers(configuration, base),
+        clock: Arc::clone(&base.clock),
+        addresses: Vec::new(),
+    };
+    MainCluster::new(configuration.cluster.clone(), parts)
+}
+
+fn informers(configuration: &Configuration, base: &Base) -> Vec<Arc<dyn Informer>> {
+    let mut informers: Vec<Arc<dyn Informer>> = Vec::new();
+    if let Some(config) = &configuration.disk {
+        informers.push(Arc::new(DiskInformer::new(config.clone(), base.rpc.clone(), Arc::clone(&base.clock))));
+    }
+    if let Some(config) = &configuration.tags {
+        informers.push(Arc::new(TagsInformer::new(config.clone(), base.me, Arc::clone(&base.clock))));
+    }
+    if let Some(config) = &configuration.pinqueue {
+        informers.push(Arc::new(PinQueueInformer::new(config.clone(), base.rpc.clone(), Arc::clone(&base.clock))));
+    }
+    informers
+}
