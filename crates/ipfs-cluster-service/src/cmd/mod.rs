@@ -1,0 +1,40 @@
+//! The commands, one file each.
+
+mod daemon;
+mod init;
+mod state;
+mod up;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use cluster_node::folder::Folder;
+use std::path::PathBuf;
+
+/// Runs the command.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let folder = folder(cli.config)?;
+    match cli.command {
+        Command::Init(args) => init::run(&folder, &args),
+        Command::Daemon(_) => daemon::run(&folder),
+        Command::Up => up::run(&folder),
+        Command::State(command) => state::run(&folder, command),
+        Command::Version => {
+            println!("{}", cluster_node::VERSION);
+            Ok(())
+        }
+    }
+}
+
+/// The folder given, or `~/.ipfs-cluster`.
+fn folder(given: Option<PathBuf>) -> Result<Folder, Failure> {
+    let path = match given {
+        Some(path) => path,
+        None => {
+            let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+            let text = "there is no home folder: say where with --config FOLDER or IPFS_CLUSTER_PATH";
+            home.ok_or_else(|| Failure::new("finding the configuration folder", text))?.join(".ipfs-cluster")
+        }
+    };
+    let absolute = std::path::absolute(&path).map_err(|e| Failure::new("finding the configuration folder", e))?;
+    Ok(Folder::new(absolute))
+}

@@ -1,0 +1,142 @@
+//! The way of content: added, stored at the daemon block by block, pinned; and what happens when the daemon fails.
+
+use crate::peer::{DEADLINE, Peer};
+use crate::tree;
+use bytes::Bytes;
+use cluster_client::upload::{Take, entries_of};
+use cluster_client::{Client, Upload};
+use cluster_testkit::kubo::FakeKubo;
+use cluster_types::{AddParams, Cid, PinOptions, TrackerStatus};
+use dag::pb::Node;
+use futures::StreamExt;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Adds a path and returns its root.
+async fn add(client: &Client, path: &Path) -> Cid {
+    let upload = Upload::new(entries_of(path, Take { recursive: true, hidden: true }).expect("entries"));
+    let mut items = client.add(upload, &AddParams::default()).await.expect("accepted");
+    let mut root = None;
+    while let Some(item) = items.next().await {
+        root = item.expect("added").cid;
+    }
+    root.expect("a root")
+}
+
+/// Asks until the item stands like that; returns the error told with it.
+async fn until(client: &Client, cid: &Cid, target: TrackerStatus) -> String {
+    let begun = Instant::now();
+    loop {
+        let info = client.status(cid, false).await.expect("status");
+        if let Some(peer) = info.peer_map.values().find(|peer| peer.status == target) {
+            return peer.error.clone();
+        }
+        assert!(begun.elapsed() < DEADLINE, "{cid} does not become {target}: {info:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The bytes of a file, read out of the daemon's blocks.
+fn read(blocks: &BTreeMap<String, Bytes>, cid: &str, out: &mut Vec<u8>) {
+    let node = Node::decode(&blocks[cid]).expect("a node");
+    if !node.links.is_empty() {
+        return node.links.iter().for_each(|link| read(blocks, &link.cid.to_string(), out));
+    }
+    // A leaf of UnixFS: type, bytes (if any), size.
+    let data = node.data;
+    if data.get(2) == Some(&0x12) {
+        let (length, rest) = unsigned_varint::decode::usize(&data[3..]).expect("a length");
+        out.extend_from_slice(&rest[..length]);
+    }
+}
+
+/// The CID of a path below a directory.
+fn walk(blocks: &BTreeMap<String, Bytes>, root: &str, path: &str) -> String {
+    path.split('/').fold(root.to_owned(), |here, name| {
+        let node = Node::decode(&blocks[&here]).expect("a directory");
+        node.links.iter().find(|link| link.name == name).expect(name).cid.to_string()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_and_a_large_file_arrive_at_the_daemon_and_survive_a_kill() {
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    let files = tree::write(source.path());
+    let large = tree::bytes(9, 64 << 20);
+    std::fs::write(source.path().join("large"), &large).expect("a large file");
+    let kubo = FakeKubo::start();
+    let mut peer = Peer::with(home.path(), &kubo);
+    let client = peer.client();
+
+    let tree_root = add(&client, &source.path().join("tree")).await;
+    let large_root = add(&client, &source.path().join("large")).await;
+    until(&client, &tree_root, TrackerStatus::PINNED).await;
+    until(&client, &large_root, TrackerStatus::PINNED).await;
+    peer.kill();
+    let peer = peer.again();
+
+    until(&peer.client(), &tree_root, TrackerStatus::PINNED).await;
+    let world = kubo.world();
+    assert!(world.recursive.contains(&tree_root.to_string()) && world.recursive.contains(&large_root.to_string()));
+    for (path, content) in &files {
+        let below = path.strip_prefix("tree/").expect("below the tree");
+        let mut bytes = Vec::new();
+        read(&world.blocks, &walk(&world.blocks, &tree_root.to_string(), below), &mut bytes);
+        assert!(bytes == *content, "{path} differs");
+    }
+    let mut bytes = Vec::new();
+    read(&world.blocks, &large_root.to_string(), &mut bytes);
+    assert!(bytes == large, "the large file differs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_fails_is_shown_with_its_words_and_tried_again() {
+    let home = tempfile::tempdir().expect("home");
+    let kubo = FakeKubo::start();
+    let peer = Peer::with(home.path(), &kubo);
+    let client = peer.client();
+    let cid: Cid = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN".parse().expect("a CID");
+
+    kubo.world().refuse_pins = Some("no room left".into());
+    client.pin(&cid, &PinOptions::default()).await.expect("taken all the same");
+    let error = until(&client, &cid, TrackerStatus::PIN_ERROR).await;
+    assert!(error.ends_with("Code: 500. Message: no room left"), "{error}");
+
+    // An error behind an answer that looks fine is an error too.
+    *kubo.world() =
+        cluster_testkit::kubo::World { refuse_pins_late: Some("a block is gone".into()), ..Default::default() };
+    client.recover(&cid, false).await.expect("tried again");
+    loop {
+        let error = until(&client, &cid, TrackerStatus::PIN_ERROR).await;
+        if error.contains("a block is gone") {
+            break;
+        }
+    }
+
+    kubo.world().refuse_pins_late = None;
+    // Without anybody's doing: failed items are tried again.
+    until(&client, &cid, TrackerStatus::PINNED).await;
+    assert!(kubo.world().recursive.contains(&cid.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_answers_garbage_or_loses_a_pin_is_seen_through() {
+    let home = tempfile::tempdir().expect("home");
+    let kubo = FakeKubo::start();
+    let peer = Peer::with(home.path(), &kubo);
+    let client = peer.client();
+    let cid: Cid = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN".parse().expect("a CID");
+    client.pin(&cid, &PinOptions::default()).await.expect("pinned");
+    until(&client, &cid, TrackerStatus::PINNED).await;
+
+    kubo.world().garbage = Some("<html>".into());
+    let error = until(&client, &cid, TrackerStatus::CLUSTER_ERROR).await;
+    assert!(error.contains("<html>"), "{error}");
+
+    kubo.world().garbage = None;
+    kubo.world().recursive.clear();
+    // Asking finds out, and what is lost is pinned again.
+    until(&client, &cid, TrackerStatus::PINNED).await;
+    assert!(kubo.world().recursive.contains(&cid.to_string()));
+}

@@ -1,0 +1,62 @@
+//! The command-line tool against a peer.
+
+use crate::peer::Peer;
+use crate::tree;
+use cluster_testkit::kubo::FakeKubo;
+
+#[test]
+fn a_day_with_the_command_line() {
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    tree::write(source.path());
+    let kubo = FakeKubo::start();
+    let peer = Peer::with(home.path(), &kubo);
+    let file = source.path().join("tree/a.txt");
+    let folder = source.path().join("tree");
+    let (file, folder) = (file.to_str().expect("a path"), folder.to_str().expect("a path"));
+
+    let id = peer.ctl(&["id"]);
+    assert_eq!(id.code, 0, "{id:?}");
+    assert!(id.stdout.contains("| Sees 0 other peers"), "{id:?}");
+    assert_eq!(peer.ctl(&["version"]).stdout, "1.1.6\n");
+
+    // The CIDs are those that Kubo gives the same bytes.
+    let added = peer.ctl(&["add", file]);
+    assert_eq!(added.stdout, "added QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN a.txt\n", "{added:?}");
+    let root = peer.ctl(&["add", "-r", "-Q", "--wait", folder]);
+    assert_eq!(root.code, 0, "{root:?}");
+    let root = root.stdout.trim().to_owned();
+
+    let status = peer.ctl(&["status", &root]);
+    assert!(status.stdout.contains(" : PINNED | "), "{status:?}");
+    let pinned = peer.ctl(&["pin", "add", "--wait", "--name", "again", "--metadata", "k=v", &root]);
+    assert!(pinned.stdout.starts_with(&format!("{root} | again:")), "{pinned:?}");
+    let listed = peer.ctl(&["pin", "ls", &root]);
+    assert!(listed.stdout.contains("| again | PIN | Repl. Factor: -1 | Allocations: [everywhere]"), "{listed:?}");
+    assert!(listed.stdout.contains("| Metadata: yes |"), "{listed:?}");
+
+    let json = peer.ctl(&["--enc=json", "pin", "ls"]);
+    assert_eq!(json.stdout.matches("\"cid\": ").count(), 2, "{json:?}");
+    let removed = peer.ctl(&["pin", "rm", "--wait", &root]);
+    assert!(removed.stdout.contains(" : UNPINNED | "), "{removed:?}");
+    let gone = peer.ctl(&["pin", "ls", &root]);
+    let expected = "An error occurred:\n  Code: 404\n  Message: pin is not part of the pinset\n";
+    assert_eq!((gone.code, gone.stdout.as_str()), (2, expected));
+
+    peer.ctl(&["pin", "rm", "--wait", "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN"]);
+    let collected = peer.ctl(&["ipfs", "gc"]);
+    assert!(collected.stdout.contains(&format!("    - {root}\n")), "{collected:?}");
+    let metrics = peer.ctl(&["health", "metrics", "freespace"]);
+    assert!(metrics.stdout.contains("| freespace: "), "{metrics:?}");
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_a_transport_error() {
+    let run = crate::peer::ctl().args(["--host", "/ip4/127.0.0.1/tcp/1", "id"]).output().expect("the tool runs");
+    let stdout = String::from_utf8_lossy(&run.stdout);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(stdout.contains("Code: 0"), "{stdout}");
+    assert!(
+        stdout.contains("Get \"http://127.0.0.1:1/id\": dial tcp 127.0.0.1:1: connect: connection refused"),
+        "{stdout}"
+    );
+}

@@ -1,0 +1,9 @@
+//! The real binaries, driven from outside.
+
+mod content;
+mod crash;
+mod ctl;
+mod failures;
+mod peer;
+mod state;
+mod tree;

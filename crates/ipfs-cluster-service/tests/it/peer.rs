@@ -1,0 +1,149 @@
+//! A running `ipfs-cluster-service` with a folder and ports of its own.
+
+use cluster_client::{Client, Host};
+use cluster_testkit::kubo::FakeKubo;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Longer than any start or stop should take, on a busy machine too.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The program.
+pub(crate) fn service() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ipfs-cluster-service"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
+    command
+}
+
+/// The command-line tool, built beside the program if nothing has built it yet.
+pub(crate) fn ctl() -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_ipfs-cluster-service")).with_file_name("ipfs-cluster-ctl");
+    if !path.exists() {
+        let built = Command::new(env!("CARGO")).args(["build", "--locked", "-p", "ipfs-cluster-ctl"]).status();
+        assert!(built.expect("cargo runs").success(), "ipfs-cluster-ctl can be built");
+    }
+    let mut command = Command::new(path);
+    command.env_clear();
+    command
+}
+
+/// A folder with a configuration for this daemon, everything else on free ports.
+pub(crate) fn init(folder: &Path, kubo: &FakeKubo) {
+    let mut command = service();
+    command.arg("--config").arg(folder).args(["init", "--randomports"]);
+    let output = command.env("CLUSTER_IPFSHTTP_NODEMULTIADDRESS", kubo.multiaddr()).output().expect("init runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A peer that is killed when the test is over.
+pub(crate) struct Peer {
+    child: Child,
+    folder: PathBuf,
+    pub(crate) api: String,
+    log: Receiver<String>,
+}
+
+impl Peer {
+    /// Makes a folder and starts a peer that drives this daemon.
+    pub(crate) fn with(folder: &Path, kubo: &FakeKubo) -> Self {
+        init(folder, kubo);
+        Self::start(folder)
+    }
+
+    /// Starts a peer from its folder and waits until it serves.
+    pub(crate) fn start(folder: &Path) -> Self {
+        let mut command = service();
+        command.arg("--config").arg(folder).arg("daemon");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let (sender, log) = channel();
+        let stderr = child.stderr.take().expect("standard error is piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _nobody_listens = sender.send(line); // The test may have ended.
+            }
+        });
+        let mut peer = Self { child, folder: folder.to_owned(), api: String::new(), log };
+        peer.wait_until_it_serves();
+        peer
+    }
+
+    fn wait_until_it_serves(&mut self) {
+        let (begun, mut seen) = (Instant::now(), Vec::new());
+        while begun.elapsed() < DEADLINE {
+            let Ok(line) = self.log.recv_timeout(Duration::from_secs(1)) else {
+                if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                    break;
+                }
+                continue;
+            };
+            if let Some((_, address)) = line.split_once("RESTAPI (HTTP): ") {
+                self.api = address.trim().to_owned();
+            }
+            seen.push(line);
+            if seen.last().is_some_and(|line| line.contains("IPFS Cluster is READY")) {
+                return;
+            }
+        }
+        panic!("the peer did not come up:\n{}", seen.join("\n"));
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> Client {
+        let host = Host::parse(&self.api, false).expect("the address that it logged");
+        Client::builder().host(host).build().expect("a client")
+    }
+
+    /// The end of a power cut, as far as the process is concerned.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// An orderly stop.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the peer does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The same folder again.
+    pub(crate) fn again(&self) -> Self {
+        Self::start(&self.folder)
+    }
+
+    /// Runs the command-line tool against it.
+    pub(crate) fn ctl(&self, args: &[&str]) -> CtlRun {
+        let output = ctl().args(["--host", &self.api]).args(args).output().expect("the tool runs");
+        CtlRun {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+}
+
+/// What the command-line tool said.
+#[derive(Debug)]
+pub(crate) struct CtlRun {
+    pub(crate) stdout: String,
+    #[allow(dead_code)] // Shown by `Debug` when a test fails.
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _already_gone = self.child.wait();
+    }
+}

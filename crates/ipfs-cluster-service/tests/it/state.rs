@@ -1,0 +1,65 @@
+//! Export and import of a pinset, in the reference's form.
+
+use crate::peer::{Peer, init, service};
+use cluster_testkit::kubo::FakeKubo;
+use cluster_types::PinOptions;
+use std::path::Path;
+use std::process::Output;
+
+/// Recorded from the reference.
+const EXPORT: &str = include_str!("../data/state-export.ndjson");
+
+fn state(folder: &Path, args: &[&str]) -> Output {
+    service().arg("--config").arg(folder).arg("state").args(args).output().expect("the program runs")
+}
+
+fn export(folder: &Path) -> String {
+    let output = state(folder, &["export"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn import(folder: &Path, text: &str) -> Output {
+    let file = folder.join("import.json");
+    std::fs::write(&file, text).expect("written");
+    state(folder, &["import", "--force", file.to_str().expect("a path")])
+}
+
+#[test]
+fn what_the_reference_exported_is_imported_and_exported_as_it_was() {
+    let home = tempfile::tempdir().expect("home");
+    init(home.path(), &FakeKubo::start());
+
+    assert!(import(home.path(), EXPORT).status.success());
+    assert_eq!(export(home.path()), EXPORT);
+    assert!(import(home.path(), &export(home.path())).status.success());
+    assert_eq!(export(home.path()), EXPORT);
+}
+
+#[test]
+fn an_import_that_makes_no_sense_leaves_everything_as_it_was() {
+    let home = tempfile::tempdir().expect("home");
+    init(home.path(), &FakeKubo::start());
+    assert!(import(home.path(), EXPORT).status.success());
+
+    let broken = format!("{EXPORT}{{\"cid\": \"nonsense\"}}\n");
+    let output = import(home.path(), &broken);
+
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("error importing state: pin ") && text.contains("nothing was changed"), "{text}");
+    assert_eq!(export(home.path()), EXPORT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_peer_s_pins_are_in_the_export() {
+    let home = tempfile::tempdir().expect("home");
+    let mut peer = Peer::with(home.path(), &FakeKubo::start());
+    let cid = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN".parse().expect("a CID");
+    let options = PinOptions { name: "kept".into(), ..PinOptions::default() };
+    peer.client().pin(&cid, &options).await.expect("pinned");
+    assert!(peer.stop().success());
+
+    let exported = export(home.path());
+    assert!(exported.contains("\"name\":\"kept\"") && exported.contains(&cid.to_string()), "{exported}");
+}
