@@ -1,0 +1,59 @@
+//! The checks, in order; the first that fails ends them.
+
+use crate::tidy;
+use anyhow::{Context, Result, bail};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Seeds of the simulations: enough to find what they are for, in seconds.
+const SIM_SEEDS: &str = "1000";
+
+/// Runs every check.
+pub(crate) fn ci() -> Result<()> {
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    step(&mut times, "format", || cargo(&["fmt", "--all", "--check"], &[]))?;
+    step(&mut times, "clippy", || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], &[])
+    })?;
+    step(&mut times, "tidy", tidy::run)?;
+    // The programs first: tests drive them.
+    step(&mut times, "build", || cargo(&["build", "--workspace", "--locked", "--bins"], &[]))?;
+    step(&mut times, "test", || cargo(&["test", "--workspace", "--locked"], &[("CLUSTER_SIM_SEEDS", SIM_SEEDS)]))?;
+    step(&mut times, "documentation", || {
+        cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
+    })?;
+    println!("\nall checks passed in {} s", begun.elapsed().as_secs());
+    for (name, time) in times {
+        println!("  {name:<14} {:>5} s", time.as_secs());
+    }
+    Ok(())
+}
+
+/// Mends what can be mended without thought.
+pub(crate) fn fix() -> Result<()> {
+    cargo(&["fmt", "--all"], &[])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"], &[])
+}
+
+fn step(
+    times: &mut Vec<(&'static str, Duration)>,
+    name: &'static str,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    println!("\n== {name}");
+    let begun = Instant::now();
+    check().with_context(|| format!("the step `{name}` failed"))?;
+    times.push((name, begun.elapsed()));
+    Ok(())
+}
+
+fn cargo(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status =
+        Command::new(cargo).args(args).envs(variables.iter().copied()).status().context("cargo cannot be run")?;
+    if !status.success() {
+        bail!("cargo {} ended with {status}", args.join(" "));
+    }
+    Ok(())
+}

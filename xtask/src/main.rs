@@ -1,0 +1,19 @@
+//! Checks and chores of this repository: `cargo xtask ci | fix | tidy`.
+
+mod ci;
+mod tidy;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let verb = std::env::args().nth(1);
+    match verb.as_deref() {
+        Some("ci") => ci::ci(),
+        Some("fix") => ci::fix(),
+        Some("tidy") => tidy::run(),
+        _ => bail!(
+            "usage: cargo xtask VERB\n  ci    all checks, as they run before a change lands; writes nothing\n  \
+             fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone"
+        ),
+    }
+}
