@@ -1,1 +1,38 @@
-//! Pure DAG work: chunkers, UnixFS write and read, HAMT, CAR. Knows nothing of clusters.
+//! Pure DAG work: files and directories become blocks with the names that Kubo gives them.
+//!
+//! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [`file`]
+//! (a file, pushed in pieces), [`tree`] (directories).
+//!
+//! ```
+//! use dag::file::{FileBuilder, Options};
+//!
+//! let mut blocks = Vec::new();
+//! let mut builder = FileBuilder::new(Options::default());
+//! builder.push(b"hello\n", &mut |block| blocks.push(block));
+//! let root = builder.finish(&mut |block| blocks.push(block));
+//! assert_eq!(root.cid.to_string(), "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN");
+//! ```
+
+pub mod file;
+pub mod hash;
+pub mod options;
+pub mod pb;
+pub mod tree;
+
+use bytes::Bytes;
+use cid::Cid;
+
+/// A block and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Its name.
+    pub cid: Cid,
+    /// Its bytes.
+    pub data: Bytes,
+}
+
+/// Codec of bare bytes.
+pub const RAW: u64 = 0x55;
+
+/// Codec of dag-pb nodes.
+pub const DAG_PB: u64 = 0x70;

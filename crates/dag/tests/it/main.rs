@@ -1,0 +1,3 @@
+//! Blocks against those of Kubo.
+
+mod add;
