@@ -26,13 +26,8 @@ pub enum Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
     /// It is no multiaddr.
-    #[error("failed to parse multiaddr \"{text}\": {reason}")]
-    NoMultiaddr {
-        /// As it was given.
-        text: String,
-        /// What is wrong.
-        reason: String,
-    },
+    #[error(transparent)]
+    NoMultiaddr(#[from] cluster_types::address::AddressError),
     /// HTTP does not go there.
     #[error(
         "no API can be reached at {0}: give an address such as /ip4/127.0.0.1/tcp/9094, /dns4/host/tcp/9094 or /unix/path"
@@ -46,12 +41,7 @@ impl Host {
     /// # Errors
     /// When it is none, or none that HTTP goes to.
     pub fn parse(text: &str, tls: bool) -> Result<Self, HostError> {
-        let no_multiaddr = |reason: String| HostError::NoMultiaddr { text: text.to_owned(), reason };
-        if !text.starts_with('/') {
-            let reason = if text.is_empty() { "empty multiaddr" } else { "must begin with /" };
-            return Err(no_multiaddr(reason.to_owned()));
-        }
-        let address: Multiaddr = text.parse().map_err(|e: multiaddr::Error| no_multiaddr(e.to_string()))?;
+        let address = cluster_types::address::parse(text)?;
         Self::from_multiaddr(&address, tls).ok_or(HostError::Unsupported(address))
     }
 

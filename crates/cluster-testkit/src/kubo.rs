@@ -84,7 +84,6 @@ impl FakeKubo {
     }
 
     /// What it has, to look at and to change.
-    #[must_use]
     pub fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -7,6 +7,7 @@
 //! two things that every layer needs: [`time`] and the [`store`] traits.
 
 pub mod add;
+pub mod address;
 pub mod cid;
 pub mod duration;
 pub mod error;

@@ -161,13 +161,7 @@ fn origins(text: &str) -> Result<Option<Vec<Multiaddr>>, QueryError> {
 }
 
 fn origin(text: &str) -> Result<Multiaddr, QueryError> {
-    let wrong = |reason: String| {
-        QueryError(format!("error decoding multiaddress: failed to parse multiaddr \"{text}\": {reason}"))
-    };
-    if !text.starts_with('/') {
-        return Err(wrong(if text.is_empty() { "empty multiaddr" } else { "must begin with /" }.to_owned()));
-    }
-    let address: Multiaddr = text.parse().map_err(|e: multiaddr::Error| wrong(e.to_string()))?;
+    let address = crate::address::parse(text).map_err(|e| QueryError(format!("error decoding multiaddress: {e}")))?;
     if !address.iter().any(|part| matches!(part, Protocol::P2p(_))) {
         return Err(QueryError("multiaddress does not contain peer ID: protocol not found in multiaddr".into()));
     }

@@ -183,7 +183,7 @@ mod tests {
     async fn a_socket_left_behind_is_replaced_and_one_that_answers_is_not() {
         let folder = tempfile::tempdir().expect("temp folder");
         let path = folder.path().join("api.sock");
-        let address: Multiaddr = format!("/unix{}", path.display()).parse().expect("address");
+        let address = cluster_types::address::parse(&format!("/unix{}", path.display())).expect("address");
         drop(std::os::unix::net::UnixListener::bind(&path).expect("left behind"));
 
         let listener = BoundListener::bind(&address).await.expect("replaced");

@@ -147,9 +147,8 @@ impl RestApiConfig {
         // As the reference: an empty list is the default address. To have no API, remove the section.
         let listed = if listed.0.is_empty() { default_listen() } else { listed.clone() };
         let parse = |text: &String| {
-            text.parse().map_err(|e| {
-                ConfigError::new(key, format!("error parsing {key}: failed to parse multiaddr \"{text}\": {e}"))
-            })
+            let wrong = |e| ConfigError::new(key, format!("error parsing {key}: {e}"));
+            cluster_types::address::parse(text).map_err(wrong)
         };
         listed.0.iter().map(parse).collect()
     }

@@ -23,6 +23,7 @@ pub(super) enum Route {
     Alerts,
     Metrics,
     MetricNames,
+    Token,
     Health,
 }
 
@@ -60,6 +61,7 @@ const ROUTES: &[(Method, &[Part], Route)] = &[
     (Method::GET, &[Is("health"), Is("alerts")], Route::Alerts),
     (Method::GET, &[Is("monitor"), Is("metrics"), Any], Route::Metrics),
     (Method::GET, &[Is("monitor"), Is("metrics")], Route::MetricNames),
+    (Method::POST, &[Is("token")], Route::Token),
     (Method::GET, &[Is("health")], Route::Health),
 ];
 

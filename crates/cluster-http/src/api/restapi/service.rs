@@ -207,6 +207,7 @@ impl Front {
             Route::Metrics => peers::metrics(self, argument).await,
             Route::MetricNames => peers::metric_names(self).await,
             Route::Health => answer::no_content(),
+            Route::Token => self.refuse_token(),
             Route::RepoGc => peers::repo_gc(self, &asked).await,
             Route::Allocations => pins::allocations(self, &asked).await,
             Route::Allocation => pins::allocation(self, argument).await,
@@ -220,6 +221,14 @@ impl Front {
             Route::UnpinPath => pins::unpin_path(self, argument).await,
             Route::Add => add::add(self, asked, body).await,
         }
+    }
+
+    /// Tokens are not made here; without credentials the answer is the reference's.
+    fn refuse_token(&self) -> Answer {
+        if self.credentials.is_none() {
+            return answer::error(StatusCode::UNAUTHORIZED, "unauthorized");
+        }
+        answer::error(StatusCode::NOT_IMPLEMENTED, "this version makes no tokens: use basic authentication")
     }
 
     /// The configured headers go on every answer of a handler.
