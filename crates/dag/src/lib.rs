@@ -1,6 +1,6 @@
 //! Pure DAG work: files and directories become blocks with the names that Kubo gives them.
 //!
-//! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [`file`]
+//! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [mod@file]
 //! (a file, pushed in pieces), [`tree`] (directories).
 //!
 //! ```

@@ -45,7 +45,7 @@ pub(crate) struct Cli {
     #[arg(short, long, default_value_t = 0, value_name = "SECONDS")]
     pub(crate) timeout: u64,
 
-    /// Name and password: user[:password]; turns https on unless --force-http
+    /// Name and password, as user:password; turns https on unless --force-http
     #[arg(long, env = "CLUSTER_CREDENTIALS", hide_env_values = true, value_name = "USER[:PASSWORD]")]
     pub(crate) basic_auth: Option<String>,
 
