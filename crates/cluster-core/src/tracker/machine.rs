@@ -4,7 +4,7 @@
 //! again. Items in flight are known only here.
 
 use super::row::{Class, Row, attention_key, read_attention_key, replace};
-use cluster_types::store::{Batch, DatastoreRead, DatastoreReadExt, StoreError, Table};
+use cluster_types::store::{Batch, Change, DatastoreRead, DatastoreReadExt, StoreError, Table};
 use cluster_types::{Cid, Timestamp, TrackerStatus};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -109,22 +109,38 @@ pub struct Tracker {
     by_cid: BTreeMap<Cid, OpId>,
     /// Per class: rows read ahead, and the key behind which to read on.
     windows: BTreeMap<Class, Window>,
-    /// Due times only rise, so that nothing new sorts before what was read already.
+    /// Due times only rise, and no two items get the same, so that nothing new sorts before what was read already.
     last_due: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Window {
     ahead: VecDeque<(u64, Cid)>,
     behind: Vec<u8>,
+    /// Whether the index may have more that is due: it is read only then.
+    maybe_more: bool,
+}
+
+impl Window {
+    /// At the start nothing is known.
+    fn new() -> Self {
+        Self { ahead: VecDeque::new(), behind: Vec::new(), maybe_more: true }
+    }
 }
 
 impl Tracker {
     /// A machine with nothing in flight. What the store says is waiting is begun with the first event.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let windows = Class::ALL.into_iter().map(|class| (class, Window::default())).collect();
+        let windows = Class::ALL.into_iter().map(|class| (class, Window::new())).collect();
         Self { config, next_op: 0, flights: BTreeMap::new(), by_cid: BTreeMap::new(), windows, last_due: 0 }
+    }
+
+    /// Reads the attention index from its beginning again. Nothing should be missed without it; but what is, is found.
+    pub fn rescan(&mut self) {
+        for window in self.windows.values_mut().filter(|window| window.ahead.is_empty()) {
+            *window = Window::new();
+        }
     }
 
     /// What is being done about an item at this moment, and since when.
@@ -153,9 +169,11 @@ impl Tracker {
             Event::Done(op, result) => self.done(now, jitter, op, result, store, &mut batch)?,
             Event::Recover(cid) => self.recover(now, cid, store, &mut batch)?,
             Event::Observed(cid, held) => self.observed(now, cid, held, store, &mut batch)?,
-            Event::Tick => {}
+            // What was put off may be due by now.
+            Event::Tick => self.windows.values_mut().for_each(|window| window.maybe_more = true),
         }
         if !batch.is_empty() {
+            self.note_queued(&batch);
             effects.push(Effect::Record(batch));
         }
         Ok(())
@@ -177,7 +195,7 @@ impl Tracker {
                 Class::Priority | Class::Normal => (Kind::Pin, self.config.concurrent_pins),
             };
             while self.count(kind) < room {
-                let Some(cid) = self.next_of(class, millis(now), store)? else { break };
+                let Some(cid) = self.next_of(class, micros(now), store)? else { break };
                 let op = OpId(self.next_op);
                 self.next_op += 1;
                 self.flights.insert(op, Flight { cid, kind, since: now });
@@ -186,6 +204,18 @@ impl Tracker {
             }
         }
         Ok(())
+    }
+
+    /// Remembers which classes have something new.
+    fn note_queued(&mut self, batch: &Batch) {
+        for change in &batch.changes {
+            if let Change::Put { table: Table::Attention, key, .. } = change
+                && let Some(class) = key.first().and_then(|byte| Class::from_byte(*byte))
+                && let Some(window) = self.windows.get_mut(&class)
+            {
+                window.maybe_more = true;
+            }
+        }
     }
 
     fn count(&self, kind: Kind) -> usize {
@@ -197,9 +227,12 @@ impl Tracker {
         loop {
             let Some(window) = self.windows.get_mut(&class) else { return Ok(None) };
             let Some((due, cid)) = window.ahead.front().copied() else {
-                if refill(window, class, now, store)? == 0 {
+                if !window.maybe_more || refill(window, class, now, store)? == 0 {
+                    window.maybe_more = false;
                     return Ok(None);
                 }
+                // What was put off, or waits since before a crash, may be due in this very moment.
+                self.last_due = window.ahead.back().map_or(0, |(due, _)| *due).max(self.last_due);
                 continue;
             };
             window.ahead.pop_front();
@@ -212,7 +245,7 @@ impl Tracker {
 
     /// When an item that is put into the queue now becomes due.
     fn due(&mut self, now: Timestamp) -> u64 {
-        self.last_due = self.last_due.max(millis(now));
+        self.last_due = (self.last_due + 1).max(micros(now));
         self.last_due
     }
 
@@ -419,13 +452,13 @@ fn may_be_held(status: TrackerStatus) -> bool {
     is_pin(status) || is_unpin(status)
 }
 
-fn millis(now: Timestamp) -> u64 {
-    u64::try_from(now.unix_nanos() / 1_000_000).unwrap_or(0)
+fn micros(now: Timestamp) -> u64 {
+    u64::try_from(now.unix_nanos() / 1_000).unwrap_or(0)
 }
 
-/// Milliseconds to wait after so many failures: doubling, bounded, spread by up to a quarter.
+/// Microseconds to wait after so many failures: doubling, bounded, spread by up to a quarter.
 fn backoff(attempts: u32, jitter: u64) -> u64 {
-    let doubled = (BACKOFF_MIN.as_millis() as u64) << attempts.saturating_sub(1).min(16);
-    let wait = doubled.min(BACKOFF_MAX.as_millis() as u64);
+    let doubled = (BACKOFF_MIN.as_micros() as u64) << attempts.saturating_sub(1).min(16);
+    let wait = doubled.min(BACKOFF_MAX.as_micros() as u64);
     wait + jitter % (wait / 4).max(1)
 }

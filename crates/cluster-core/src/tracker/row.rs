@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! status     sort key of a CID                          → row (below)
-//! attention  class │ due, ms, 8 bytes │ sort key        → empty: something is to be done about this item
+//! attention  class │ due, µs, 8 bytes │ sort key        → empty: something is to be done about this item
 //!
-//! row:  status, 2 bytes │ class │ since, s, 8 bytes │ since, ns, 4 bytes │ attempts, 4 bytes │ due, ms, 8 bytes │
+//! row:  status, 2 bytes │ class │ since, s, 8 bytes │ since, ns, 4 bytes │ attempts, 4 bytes │ due, µs, 8 bytes │
 //!       error text to the end                             (numbers big-endian; class 0: nothing is to be done)
 //! ```
 
@@ -31,7 +31,7 @@ impl Class {
     /// Every class, in the order in which they are served.
     pub const ALL: [Class; 3] = [Class::Unpin, Class::Priority, Class::Normal];
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|class| *class as u8 == byte)
     }
 }
@@ -45,7 +45,7 @@ pub struct Row {
     pub since: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
-    /// What is to be done about it, and not before when (milliseconds since 1970).
+    /// What is to be done about it, and not before when (microseconds since 1970).
     pub waiting: Option<(Class, u64)>,
     /// What went wrong, or empty.
     pub error: String,

@@ -3,3 +3,4 @@
 mod chance;
 mod replicas;
 mod trace;
+mod tracker;
