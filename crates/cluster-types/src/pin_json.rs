@@ -5,6 +5,7 @@
 use crate::json::{write_go_json, write_go_text};
 use crate::{Cid, GlobalPinInfo, Multiaddr, PeerId, Pin, PinInfo, PinInfoShort, PinMode, Timestamp};
 use data_encoding::{Encoding, Specification};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::LazyLock;
@@ -53,14 +54,33 @@ fn cid(out: &mut Vec<u8>, value: Option<&Cid>) {
     }
 }
 
+/// Texts of the last values written: lists name the same few peers and addresses again and again, and base58 is slow.
+struct Texts<T>(Vec<(T, Vec<u8>)>);
+
+/// Values that are remembered.
+const TEXTS_MAX: usize = 16;
+
+impl<T: PartialEq + Clone> Texts<T> {
+    fn write(&mut self, out: &mut Vec<u8>, value: &T, text: impl FnOnce(&T) -> String) {
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| known == value) {
+            return out.extend_from_slice(known);
+        }
+        if self.0.len() == TEXTS_MAX {
+            self.0.clear();
+        }
+        let text = crate::json::to_go_json(&text(value));
+        out.extend_from_slice(&text);
+        self.0.push((value.clone(), text));
+    }
+}
+
+thread_local! {
+    static PEERS: RefCell<Texts<PeerId>> = const { RefCell::new(Texts(Vec::new())) };
+    static ADDRESSES: RefCell<Texts<Multiaddr>> = const { RefCell::new(Texts(Vec::new())) };
+}
+
 fn peer(out: &mut Vec<u8>, value: &PeerId) {
-    out.push(b'"');
-    // At most 64 bytes of base58: a peer id is a multihash of 42 bytes or less.
-    let start = out.len();
-    out.resize(start + 96, 0);
-    let written = bs58::encode(value.to_bytes()).onto(&mut out[start..]).unwrap_or(0);
-    out.truncate(start + written);
-    out.push(b'"');
+    PEERS.with_borrow_mut(|texts| texts.write(out, value, PeerId::to_string));
 }
 
 fn list<T>(out: &mut Vec<u8>, items: Option<&[T]>, write: impl Fn(&mut Vec<u8>, &T)) {
@@ -79,7 +99,7 @@ fn list<T>(out: &mut Vec<u8>, items: Option<&[T]>, write: impl Fn(&mut Vec<u8>, 
 }
 
 fn address(out: &mut Vec<u8>, value: &Multiaddr) {
-    write_go_text(out, &value.to_string());
+    ADDRESSES.with_borrow_mut(|texts| texts.write(out, value, Multiaddr::to_string));
 }
 
 fn integer(out: &mut Vec<u8>, value: impl std::fmt::Display) {
@@ -221,12 +241,19 @@ impl GlobalPinInfo {
             metadata: self.metadata.as_ref(),
         };
         shared.write_json(out);
-        let mut peers: Vec<_> = self.peer_map.iter().map(|(id, info)| (id.to_string(), info)).collect();
+        let text = |id: &PeerId| {
+            let mut text = Vec::with_capacity(64);
+            peer(&mut text, id);
+            text
+        };
+        let mut peers: Vec<_> = self.peer_map.iter().map(|(id, info)| (text(id), info)).collect();
         peers.sort_by(|a, b| a.0.cmp(&b.0));
         for (i, (id, info)) in peers.iter().enumerate() {
-            out.extend_from_slice(if i > 0 { b",\"" } else { b"\"" });
-            out.extend_from_slice(id.as_bytes());
-            out.extend_from_slice(b"\":");
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(id);
+            out.push(b':');
             info.write_json(out);
         }
         out.extend_from_slice(b"}}");

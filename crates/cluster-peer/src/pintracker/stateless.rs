@@ -197,6 +197,7 @@ impl StatelessTracker {
         loop {
             self.compare_with_pinset().await;
             self.compare_with_daemon().await;
+            self.machine.lock().unwrap_or_else(PoisonError::into_inner).rescan();
             sleep(&*self.parts.clock, COMPARE_INTERVAL).await;
         }
     }
@@ -321,18 +322,22 @@ impl StatelessTracker {
     /// Items of one page of pins, with their rows beside them.
     fn page(&self, pins: Vec<Pin>, filter: TrackerStatus, base: &PinInfoShort) -> Result<Vec<PinInfo>, StoreError> {
         let (Some(first), Some(last)) = (pins.first(), pins.last()) else { return Ok(Vec::new()) };
-        let mut rows = BTreeMap::new();
+        let mut rows = Vec::with_capacity(pins.len());
         let (from, to) = (first.cid.sort_key(), last.cid.sort_key());
         let range = (Bound::Included(from.as_slice()), Bound::Included(to.as_slice()));
         self.parts.store.scan(Table::Status, range.0, range.1, &mut |key, row| {
             rows.extend(Row::decode(row).map(|row| (key.to_vec(), row)));
             ControlFlow::Continue(())
         })?;
+        // Both are in the order of their keys: each row is passed once.
+        let mut rows = rows.into_iter().peekable();
         let mut infos = Vec::with_capacity(pins.len());
         let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
         for pin in pins {
-            let short = match rows.get(&pin.cid.sort_key()) {
-                Some(row) => self.short_of_row(row, machine.in_flight(&pin.cid), base),
+            let key = pin.cid.sort_key();
+            while rows.next_if(|(other, _)| *other < key).is_some() {}
+            let short = match rows.next_if(|(other, _)| *other == key) {
+                Some((_, row)) => self.short_of_row(&row, machine.in_flight(&pin.cid), base),
                 // Not seen yet: it is about to be queued.
                 None => {
                     let status = match self.aim(&pin) {
