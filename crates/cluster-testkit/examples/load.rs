@@ -1,0 +1,113 @@
+//! Drives a peer's REST API and prints figures: `load 127.0.0.1:9094 pin COUNT CONNECTIONS [FIRST]`, or
+//! `load 127.0.0.1:9094 list PATH`.
+//!
+//! Works with any peer that speaks the reference's API, so that two can be compared in one run.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |at: usize| args.get(at).and_then(|text| text.parse::<u64>().ok());
+    match (args.first(), args.get(1).map(String::as_str), number(2), number(3)) {
+        (Some(host), Some("pin"), Some(count), Some(connections)) => {
+            pin(host, count, connections, number(4).unwrap_or(0))
+        }
+        (Some(host), Some("list"), ..) => list(host, args.get(2).map_or("/allocations", String::as_str)),
+        _ => eprintln!("usage: load HOST:PORT pin COUNT CONNECTIONS [FIRST] | load HOST:PORT list PATH"),
+    }
+}
+
+/// The text of a raw CID that no other number has.
+fn cid(number: u64) -> String {
+    // A bijection whose numbers look like hashes: keys of a store come in no order.
+    let mut state = number;
+    let mut digest = String::new();
+    for _ in 0..4 {
+        state = state.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(0x1234_5678_9abc_def1);
+        let mixed = (state ^ (state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        digest.push_str(&format!("{:016x}", mixed ^ (mixed >> 32)));
+    }
+    format!("f01551220{digest}")
+}
+
+fn pin(host: &str, count: u64, connections: u64, first: u64) {
+    let (next, begun) = (AtomicU64::new(first), Instant::now());
+    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        let work = || {
+            let mut times = Vec::new();
+            let stream = TcpStream::connect(host).expect("the peer listens");
+            stream.set_nodelay(true).expect("a socket option");
+            let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            let mut stream = stream;
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= first + count {
+                    return times;
+                }
+                let asked = Instant::now();
+                let query = "?replication-min=-1&replication-max=-1";
+                let request =
+                    format!("POST /pins/{}{query} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n", cid(number));
+                stream.write_all(request.as_bytes()).expect("sent");
+                let status = answer(&mut reader);
+                assert!(status.contains(" 200 "), "{status}");
+                times.push(asked.elapsed());
+            }
+        };
+        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a client")).collect()
+    });
+    let elapsed = begun.elapsed().as_secs_f64();
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
+    let rate = times.len() as f64 / elapsed;
+    println!("{count} pins, {connections} connections: {rate:.0}/s, p50 {:.2} ms, p99 {:.2} ms", at(0.5), at(0.99));
+}
+
+/// Reads one answer of known length; returns its status line.
+fn answer(reader: &mut impl BufRead) -> String {
+    let (mut status, mut line, mut length) = (String::new(), String::new(), 0);
+    reader.read_line(&mut status).expect("answered");
+    loop {
+        line.clear();
+        reader.read_line(&mut line).expect("answered");
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a whole answer");
+    status
+}
+
+fn list(host: &str, path: &str) {
+    let mut stream = TcpStream::connect(host).expect("the peer listens");
+    let begun = Instant::now();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
+    let (mut buffer, mut lines, mut bytes, mut first) = (vec![0; 1 << 20], 0_u64, 0_u64, None);
+    loop {
+        let read = stream.read(&mut buffer).expect("answered");
+        if read == 0 {
+            break;
+        }
+        bytes += read as u64;
+        let found = buffer[..read].iter().filter(|byte| **byte == b'}').count() as u64;
+        if found > 0 {
+            first.get_or_insert_with(|| begun.elapsed());
+        }
+        lines += buffer[..read].windows(2).filter(|pair| *pair == b"}\n").count() as u64;
+    }
+    let (elapsed, first) = (begun.elapsed().as_secs_f64(), first.unwrap_or_default().as_secs_f64() * 1_000.0);
+    println!(
+        "{path}: {lines} items, {bytes} bytes in {elapsed:.2} s: {:.0}/s, first after {first:.1} ms",
+        lines as f64 / elapsed
+    );
+}
