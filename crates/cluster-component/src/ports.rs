@@ -5,8 +5,10 @@
 use crate::errors::NetError;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_types::{Cid, PeerId, Time};
+use cluster_types::{Cid, Multiaddr, PeerId, Time};
+use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::BoxStream;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +59,75 @@ pub trait PubSub: Send + Sync + 'static {
     /// When the network is not running; a message that nobody hears is not an error.
     async fn publish(&self, topic: &Topic, data: Bytes) -> Result<(), NetError>;
 
-    /// Listens. The stream is bounded: when the reader is too slow, the oldest messages are dropped.
-    fn subscribe(&self, topic: &Topic) -> BoxStream<'static, Message>;
+    /// Listens, and passes on to others what `accepts` says. The stream is bounded: when the reader is too slow, the
+    /// oldest messages are dropped.
+    fn subscribe(&self, topic: &Topic, accepts: Accepts) -> BoxStream<'static, Message>;
+}
+
+/// Whether messages of an author are heard and passed on; asked for each message. Our own always are.
+pub type Accepts = Arc<dyn Fn(&PeerId) -> bool + Send + Sync>;
+
+/// Bytes both ways between two peers. Closing the writing half tells the other that nothing more will come; dropping
+/// it all resets the stream.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
+
+/// A stream to or from another peer.
+pub type Duplex = Box<dyn ByteStream>;
+
+/// Opens streams for calls to other peers. Streams that others open are handed to the switchboard.
+#[async_trait]
+pub trait Wire: Send + Sync + 'static {
+    /// Opens a stream, connecting first where that is needed. *Cancel safety:* dropped, nothing was opened.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached, or does not speak the protocol.
+    async fn open(&self, to: &PeerId) -> Result<Duplex, NetError>;
+}
+
+/// The connections of this peer.
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// What this peer announces, without its name.
+    fn addresses(&self) -> Vec<Multiaddr>;
+
+    /// What is known of where a peer is, without its name.
+    fn addresses_of(&self, peer: &PeerId) -> Vec<Multiaddr>;
+
+    /// Whom it is connected to.
+    fn connected(&self) -> BTreeSet<PeerId>;
+
+    /// Connects to a peer at an address that ends with its name.
+    ///
+    /// # Errors
+    /// When that fails within its time.
+    async fn connect(&self, address: &Multiaddr) -> Result<PeerId, NetError>;
+
+    /// Forgets where a peer is and ends its connections.
+    async fn forget(&self, peer: &PeerId);
+
+    /// Keeps the connections to a peer when there are too many, or no longer.
+    fn protect(&self, peer: &PeerId, protected: bool);
+
+    /// Bytes that have passed, by protocol.
+    fn bandwidth(&self) -> BandwidthByProtocol;
+}
+
+/// Bytes that have passed, by protocol.
+pub type BandwidthByProtocol = BTreeMap<String, Bandwidth>;
+
+/// Bytes of one protocol. The rates are averages over about a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Bandwidth {
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Bytes received a second.
+    pub rate_in: f64,
+    /// Bytes sent a second.
+    pub rate_out: f64,
 }
 
 /// A block and its name.

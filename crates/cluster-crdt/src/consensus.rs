@@ -60,7 +60,7 @@ pub struct Parts {
 pub struct CrdtConsensus {
     config: CrdtConfig,
     parts: Parts,
-    trust: RwLock<Trust>,
+    trust: Arc<RwLock<Trust>>,
     changes: broadcast::Sender<PinsetChange>,
     running: Mutex<Option<Running>>,
 }
@@ -84,7 +84,7 @@ impl CrdtConsensus {
     pub fn new(config: CrdtConfig, parts: Parts) -> Result<Self, StartError> {
         let trust = config.trust().map_err(|e| StartError { component: "crdt", reason: e.message })?;
         let (changes, _) = broadcast::channel(CHANGES_BEHIND_MAX);
-        Ok(Self { config, parts, trust: RwLock::new(trust), changes, running: Mutex::new(None) })
+        Ok(Self { config, parts, trust: Arc::new(RwLock::new(trust)), changes, running: Mutex::new(None) })
     }
 
     fn orders(&self) -> Result<SyncSender<Order>, ConsensusError> {
@@ -140,14 +140,11 @@ impl CrdtConsensus {
         let (Some(pubsub), Some(exchange)) = (self.parts.pubsub.clone(), self.parts.exchange.clone()) else {
             return;
         };
-        let mut messages = pubsub.subscribe(&self.topic());
-        let (inbound, trust, me) = (orders.clone(), self.trust_snapshot(), self.parts.me);
+        let (trust, me) = (Arc::clone(&self.trust), self.parts.me);
+        let mut messages = pubsub.subscribe(&self.topic(), Arc::new(move |peer| *peer == me || trusts(&trust, peer)));
+        let inbound = orders.clone();
         tasks.spawn_until_stopped("crdt-inbound", async move {
             while let Some(message) = messages.next().await {
-                if message.from != me && !trusts(&trust, &message.from) {
-                    tracing::debug!(peer = %message.from, "an announcement of an untrusted peer is ignored");
-                    continue;
-                }
                 match decode_heads(&message.data) {
                     // A full queue means that there is work; heads are announced again.
                     Ok(heads) => drop(inbound.try_send(Order::Event(Event::Heads(heads)))),
@@ -178,10 +175,6 @@ impl CrdtConsensus {
                 .await;
         });
     }
-
-    fn trust_snapshot(&self) -> Trust {
-        self.trust.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 /// Asks for a block until somebody gives it.
@@ -205,8 +198,8 @@ async fn fetch(exchange: &dyn BlockExchange, clock: &dyn Clock, orders: &SyncSen
     }
 }
 
-fn trusts(trust: &Trust, peer: &PeerId) -> bool {
-    match trust {
+fn trusts(trust: &RwLock<Trust>, peer: &PeerId) -> bool {
+    match &*trust.read().unwrap_or_else(PoisonError::into_inner) {
         Trust::All => true,
         Trust::These(peers) => peers.contains(peer),
     }
@@ -308,7 +301,7 @@ impl Consensus for CrdtConsensus {
     }
 
     fn trusts(&self, peer: &PeerId) -> bool {
-        *peer == self.parts.me || trusts(&self.trust.read().unwrap_or_else(PoisonError::into_inner), peer)
+        *peer == self.parts.me || trusts(&self.trust, peer)
     }
 
     fn set_trust(&self, peer: &PeerId, trusted: bool) {

@@ -13,6 +13,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster-peer", &["cluster-types", "cluster-core", "cluster-component", "dag"]),
     ("cluster-crdt", &["cluster-types", "cluster-core", "cluster-component"]),
     ("cluster-ipfs", &["cluster-types", "cluster-component"]),
+    ("bitswap", &[]),
+    ("cluster-transport", &[]),
+    ("cluster-net", &["cluster-types", "cluster-component", "bitswap", "cluster-transport"]),
+    ("cluster-embedded", &["cluster-types", "cluster-component", "bitswap", "dag"]),
+    ("cluster-raft", &["cluster-types", "cluster-component"]),
     ("cluster-http", &["cluster-types", "cluster-component", "dag"]),
     ("cluster-client", &["cluster-types"]),
     (
@@ -26,6 +31,9 @@ const LAYERS: &[(&str, &[&str])] = &[
             "cluster-crdt",
             "cluster-ipfs",
             "cluster-http",
+            "cluster-net",
+            "cluster-embedded",
+            "cluster-raft",
             "dag",
         ],
     ),
@@ -39,8 +47,15 @@ const LAYERS: &[(&str, &[&str])] = &[
 const FOR_TESTS: &[&str] = &["cluster-testkit", "cluster-datastore", "cluster-client", "cluster-types", "dag"];
 
 /// Crates of others that only these of ours may name; no crate means nobody.
-const GUARDED: &[(&str, &[&str])] =
-    &[("fjall", &["cluster-datastore"]), ("openssl", &[]), ("native-tls", &[]), ("reqwest", &[])];
+const GUARDED: &[(&str, &[&str])] = &[
+    ("fjall", &["cluster-datastore"]),
+    ("libp2p", &["cluster-transport", "cluster-net", "cluster-embedded"]),
+    ("libp2p-swarm", &["bitswap"]),
+    ("openraft", &["cluster-raft"]),
+    ("openssl", &[]),
+    ("native-tls", &[]),
+    ("reqwest", &[]),
+];
 
 /// Everything that is against the rule.
 pub(super) fn check(metadata: &Value) -> Result<Vec<String>> {

@@ -1,0 +1,1 @@
+//! The libp2p host: swarm, RPC wire, pubsub, block exchange, discovery, private network.

@@ -1,0 +1,1 @@
+//! Consensus by Raft: drives openraft.

@@ -1,0 +1,1 @@
+//! TCP or WebSocket, private network, noise or TLS, yamux: assembled once, for the host and for clients over libp2p.
