@@ -1,5 +1,6 @@
-//! Checks and chores of this repository: `cargo xtask ci | fix | tidy`.
+//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | bench`.
 
+mod bench;
 mod ci;
 mod tidy;
 
@@ -11,9 +12,11 @@ fn main() -> Result<()> {
         Some("ci") => ci::ci(),
         Some("fix") => ci::fix(),
         Some("tidy") => tidy::run(),
+        Some("bench") => bench::bench(std::env::args().skip(2)),
         _ => bail!(
             "usage: cargo xtask VERB\n  ci    all checks, as they run before a change lands; writes nothing\n  \
-             fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone"
+             fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone\n  \
+             bench figures of the real program: [--reference FOLDER] [--pins COUNT]"
         ),
     }
 }

@@ -1,5 +1,5 @@
 //! Drives a peer's REST API and prints figures: `load 127.0.0.1:9094 pin COUNT CONNECTIONS [FIRST]`, or
-//! `load 127.0.0.1:9094 list PATH`.
+//! `load 127.0.0.1:9094 list PATH`; or writes a pinset for `state import`: `load export COUNT`.
 //!
 //! Works with any peer that speaks the reference's API, so that two can be compared in one run.
 
@@ -15,8 +15,11 @@ fn main() {
         (Some(host), Some("pin"), Some(count), Some(connections)) => {
             pin(host, count, connections, number(4).unwrap_or(0))
         }
+        (Some(export), Some(count), ..) if export == "export" => self::export(count.parse().unwrap_or(0)),
         (Some(host), Some("list"), ..) => list(host, args.get(2).map_or("/allocations", String::as_str)),
-        _ => eprintln!("usage: load HOST:PORT pin COUNT CONNECTIONS [FIRST] | load HOST:PORT list PATH"),
+        _ => eprintln!(
+            "usage: load HOST:PORT pin COUNT CONNECTIONS [FIRST] | load HOST:PORT list PATH | load export COUNT"
+        ),
     }
 }
 
@@ -31,6 +34,18 @@ fn cid(number: u64) -> String {
         digest.push_str(&format!("{:016x}", mixed ^ (mixed >> 32)));
     }
     format!("f01551220{digest}")
+}
+
+/// The pins in the form of the reference's exports.
+fn export(count: u64) {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for number in 0..count {
+        let line = format!(
+            r#"{{"replication_factor_min":-1,"replication_factor_max":-1,"name":"pin {number}","mode":"recursive","shard_size":0,"user_allocations":null,"expire_at":"0001-01-01T00:00:00Z","metadata":null,"pin_update":null,"origins":[],"cid":"{}","type":"pin","allocations":[],"max_depth":-1,"reference":null,"timestamp":"2026-11-22T08:54:58Z"}}"#,
+            cid(number)
+        );
+        writeln!(out, "{line}").expect("written");
+    }
 }
 
 fn pin(host: &str, count: u64, connections: u64, first: u64) {
