@@ -1,7 +1,7 @@
 //! Pure DAG work: files and directories become blocks with the names that Kubo gives them.
 //!
 //! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [mod@file]
-//! (a file, pushed in pieces), [`tree`] (directories).
+//! (a file, pushed in pieces), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks), [`car`].
 //!
 //! ```
 //! use dag::file::{FileBuilder, Options};
@@ -13,10 +13,14 @@
 //! assert_eq!(root.cid.to_string(), "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN");
 //! ```
 
+pub mod car;
 pub mod file;
+mod hamt;
 pub mod hash;
+pub mod links;
 pub mod options;
 pub mod pb;
+pub mod read;
 pub mod tree;
 
 use bytes::Bytes;

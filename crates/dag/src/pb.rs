@@ -91,6 +91,42 @@ impl UnixFs {
         }
         out.freeze()
     }
+
+    /// Reads the data of a node. Fields that are not known here (such as times) are passed over.
+    ///
+    /// # Errors
+    /// When it is no UnixFS data.
+    pub fn decode(data: &Bytes) -> Result<Self, NotDagPb> {
+        let mut read = Self::new(Kind::Raw);
+        let mut kind = None;
+        let mut fields = Fields { bytes: data.clone() };
+        while let Some((number, value)) = fields.next()? {
+            match (number, value) {
+                (1, Value::Number(number)) => kind = Kind::of(number),
+                (2, Value::Bytes(bytes)) => read.data = bytes,
+                (3, Value::Number(size)) => read.file_size = Some(size),
+                (4, Value::Number(size)) => read.block_sizes.push(size),
+                (4, Value::Bytes(packed)) => {
+                    let mut sizes = Fields { bytes: packed };
+                    while !sizes.bytes.is_empty() {
+                        read.block_sizes.push(sizes.number()?);
+                    }
+                }
+                (5, Value::Number(hash_type)) => read.hash_type = Some(hash_type),
+                (6, Value::Number(fanout)) => read.fanout = Some(fanout),
+                _ => {}
+            }
+        }
+        read.kind = kind.ok_or(NotDagPb)?;
+        Ok(read)
+    }
+}
+
+impl Kind {
+    fn of(number: u64) -> Option<Self> {
+        let kinds = [Self::Raw, Self::Directory, Self::File, Self::Symlink, Self::Shard];
+        kinds.into_iter().find(|kind| *kind as u64 == number)
+    }
 }
 
 impl Node {

@@ -1,5 +1,6 @@
 //! Directories: entries by path, made into blocks from the leaves up.
 
+use crate::hamt;
 use crate::hash::Naming;
 use crate::pb::{Kind, Link, Node, UnixFs};
 use crate::{Block, DAG_PB};
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use cid::Cid;
 use std::collections::BTreeMap;
 
-/// A directory whose names and CIDs take more bytes than this would be sharded by Kubo. As Kubo:
+/// A directory whose names and CIDs take more bytes than this is cut into shards. As Kubo:
 /// `HAMTShardingSize`.
 const SHARDING_BYTES: usize = 256 << 10;
 
@@ -27,11 +28,9 @@ pub enum TreeError {
     /// A file stands where a directory is needed.
     #[error("{0} is a file and cannot hold other entries")]
     NotADirectory(String),
-    /// A directory is so large that Kubo would cut it into shards.
-    #[error(
-        "the directory {0:?} has too many entries for one block (more than 256 KiB of names and CIDs): split it up"
-    )]
-    TooLarge(String),
+    /// Two names of a large directory have the same hash, so that its form has no place for both.
+    #[error("two names in the large directory {0:?} have the same 64-bit hash: rename one of them")]
+    SameHash(String),
 }
 
 /// A directory that is being filled.
@@ -81,7 +80,7 @@ impl Directory {
     /// Finishes the entry of a name at the top: tells each directory below it, children before parents, and itself.
     ///
     /// # Errors
-    /// When a directory is too large.
+    /// When two names have the same hash.
     pub fn finish_entry(
         &mut self,
         name: &str,
@@ -99,7 +98,7 @@ impl Directory {
     /// Finishes this directory, whose path is given.
     ///
     /// # Errors
-    /// When a directory is too large.
+    /// When two names have the same hash.
     pub fn finish(
         self,
         path: &str,
@@ -118,7 +117,9 @@ impl Directory {
         }
         let bytes: usize = links.iter().map(|link| link.name.len() + link.cid.encoded_len()).sum();
         if bytes > SHARDING_BYTES {
-            return Err(TreeError::TooLarge(path.to_owned()));
+            let entry = hamt::build(links, naming, out).ok_or_else(|| TreeError::SameHash(path.to_owned()))?;
+            told(path, entry);
+            return Ok(entry);
         }
         let entry = node(Node { links, data: UnixFs::new(Kind::Directory).encode() }, naming, out);
         told(path, entry);

@@ -1,3 +1,5 @@
-//! Blocks against those of Kubo.
+//! Blocks against those of Kubo: made of files and directories, read back, and in CAR files.
 
 mod add;
+mod car;
+mod read;
