@@ -1,7 +1,8 @@
 //! The component: orders in, durable acknowledgements out, changes told to whoever listens.
 
 use crate::config::{CrdtConfig, Trust};
-use crate::writer::{Grouping, Order, Outbound, Writer, arrived};
+use crate::members::Notes;
+use crate::writer::{Grouping, Order, Orders, Outbound, Writer, arrived};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{Component, Consensus, Leadership, PinsetChange, StateRead};
@@ -20,7 +21,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 /// Changes that a listener may be behind before it is told to compare everything.
 const CHANGES_BEHIND_MAX: usize = 65_536;
@@ -54,6 +55,18 @@ pub struct Parts {
     pub exchange: Option<Arc<dyn BlockExchange>>,
     /// The other members.
     pub members: Members,
+    /// What the writer of the pinset runs on.
+    pub writer: WriterOn,
+}
+
+/// What the writer of the pinset runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WriterOn {
+    /// A thread of its own: the disk keeps nobody waiting.
+    #[default]
+    Thread,
+    /// A task like any other, for simulations: nothing happens beside what they schedule.
+    Task,
 }
 
 /// Consensus by Merkle-CRDT.
@@ -61,13 +74,20 @@ pub struct CrdtConsensus {
     config: CrdtConfig,
     parts: Parts,
     trust: Arc<RwLock<Trust>>,
+    notes: Arc<Notes>,
     changes: broadcast::Sender<PinsetChange>,
     running: Mutex<Option<Running>>,
 }
 
 struct Running {
-    orders: SyncSender<Order>,
-    thread: Option<JoinHandle<()>>,
+    orders: Orders,
+    end: End,
+}
+
+/// By what the end of the writer is awaited.
+enum End {
+    Thread(JoinHandle<()>),
+    Task(oneshot::Receiver<()>),
 }
 
 impl fmt::Debug for CrdtConsensus {
@@ -84,10 +104,11 @@ impl CrdtConsensus {
     pub fn new(config: CrdtConfig, parts: Parts) -> Result<Self, StartError> {
         let trust = config.trust().map_err(|e| StartError { component: "crdt", reason: e.message })?;
         let (changes, _) = broadcast::channel(CHANGES_BEHIND_MAX);
-        Ok(Self { config, parts, trust: Arc::new(RwLock::new(trust)), changes, running: Mutex::new(None) })
+        let notes = Arc::new(Notes::new(Arc::clone(&parts.store)));
+        Ok(Self { config, parts, trust: Arc::new(RwLock::new(trust)), notes, changes, running: Mutex::new(None) })
     }
 
-    fn orders(&self) -> Result<SyncSender<Order>, ConsensusError> {
+    fn orders(&self) -> Result<Orders, ConsensusError> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.as_ref().map(|r| r.orders.clone()).ok_or(ConsensusError::NotRunning)
     }
@@ -115,8 +136,64 @@ impl CrdtConsensus {
         Topic(self.config.cluster_name.clone())
     }
 
+    fn start_writer(
+        &self,
+        writer: Writer,
+        queue: SyncSender<Order>,
+        tasks: &TaskScope,
+    ) -> Result<(Orders, End), String> {
+        if self.parts.writer == WriterOn::Task {
+            let (wake, (ended, end)) = (Arc::new(Notify::new()), oneshot::channel());
+            let woken = Arc::clone(&wake);
+            tasks.spawn("crdt-writer", async move {
+                writer.run_as_task(woken).await;
+                let _nobody_waits = ended.send(());
+            });
+            return Ok((Orders { queue, wake: Some(wake) }, End::Task(end)));
+        }
+        let thread = std::thread::Builder::new().name("crdt-writer".into()).spawn(move || writer.run());
+        let thread = thread.map_err(|e| format!("its thread cannot be started: {e}"))?;
+        Ok((Orders { queue, wake: None }, End::Thread(thread)))
+    }
+
+    fn notes_topic(&self) -> Topic {
+        Topic(format!("{}.members", self.config.cluster_name))
+    }
+
+    /// Hears who was put out or taken in, and says it again in the interval of announcements.
+    fn start_notes(&self, tasks: &TaskScope) {
+        let Some(pubsub) = self.parts.pubsub.clone() else { return };
+        let (trust, me, topic) = (Arc::clone(&self.trust), self.parts.me, self.notes_topic());
+        let mut messages = pubsub.subscribe(&topic, Arc::new(move |peer| *peer == me || trusts(&trust, peer)));
+        let notes = Arc::clone(&self.notes);
+        tasks.spawn_until_stopped("crdt-members", async move {
+            while let Some(message) = messages.next().await {
+                if let Err(error) = notes.hear(&message.data) {
+                    tracing::warn!(peer = %message.from, %error, "what a peer says of members was not taken");
+                }
+            }
+        });
+        let (notes, clock) = (Arc::clone(&self.notes), Arc::clone(&self.parts.clock));
+        let interval = self.config.rebroadcast_interval.get();
+        tasks.spawn_until_stopped("crdt-members-again", async move {
+            loop {
+                sleep(&*clock, interval).await;
+                notes.tell(&*pubsub, &topic).await;
+            }
+        });
+    }
+
+    async fn note(&self, peer: PeerId, removed: bool) -> Result<(), ConsensusError> {
+        if self.notes.set(peer, removed, self.parts.clock.now().wall)?
+            && let Some(pubsub) = &self.parts.pubsub
+        {
+            self.notes.tell(&**pubsub, &self.notes_topic()).await;
+        }
+        Ok(())
+    }
+
     /// Announces again and looks for missing blocks, each in its interval.
-    fn start_upkeep(&self, orders: &SyncSender<Order>, tasks: &TaskScope) {
+    fn start_upkeep(&self, orders: &Orders, tasks: &TaskScope) {
         let upkeep = [
             (self.config.rebroadcast_interval.get(), Event::Rebroadcast),
             (self.config.repair_interval.get(), Event::Repair),
@@ -136,7 +213,7 @@ impl CrdtConsensus {
         }
     }
 
-    fn start_network(&self, orders: &SyncSender<Order>, outbound: mpsc::Receiver<Outbound>, tasks: &TaskScope) {
+    fn start_network(&self, orders: &Orders, outbound: mpsc::Receiver<Outbound>, tasks: &TaskScope) {
         let (Some(pubsub), Some(exchange)) = (self.parts.pubsub.clone(), self.parts.exchange.clone()) else {
             return;
         };
@@ -178,7 +255,7 @@ impl CrdtConsensus {
 }
 
 /// Asks for a block until somebody gives it.
-async fn fetch(exchange: &dyn BlockExchange, clock: &dyn Clock, orders: &SyncSender<Order>, cid: Cid) {
+async fn fetch(exchange: &dyn BlockExchange, clock: &dyn Clock, orders: &Orders, cid: Cid) {
     loop {
         match exchange.get(&cid).await {
             Ok(block) => {
@@ -216,7 +293,8 @@ impl Component for CrdtConsensus {
         let replica = Replica::load(&*self.parts.store).map_err(|e| failed(e.to_string()))?;
         let wanted = replica.wanted();
         let queue = usize::try_from(self.config.batching.max_queue_size).ok().filter(|n| *n > 0).unwrap_or(50_000);
-        let (orders, receiver) = sync_channel(queue);
+        self.notes.load().map_err(|e| failed(e.to_string()))?;
+        let (queue, receiver) = sync_channel(queue);
         let (outbound, outgoing) = mpsc::channel(OUTBOUND_MAX);
         for cid in wanted {
             // What does not fit is asked for by the next repair.
@@ -230,23 +308,34 @@ impl Component for CrdtConsensus {
             outbound,
             grouping: self.grouping(),
         };
-        let thread = std::thread::Builder::new().name("crdt-writer".into()).spawn(move || writer.run());
-        let thread = thread.map_err(|e| failed(format!("its thread cannot be started: {e}")))?;
+        let (orders, end) = self.start_writer(writer, queue, tasks).map_err(failed)?;
         self.start_upkeep(&orders, tasks);
         self.start_network(&orders, outgoing, tasks);
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { orders, thread: Some(thread) });
+        self.start_notes(tasks);
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { orders, end });
         Ok(())
     }
 
     /// What was ordered before is written and acknowledged; what comes after is refused.
     async fn shutdown(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut running) = running else { return };
-        let joined = tokio::task::spawn_blocking(move || {
-            let _ended_already = running.orders.send(Order::Stop);
-            running.thread.take().map(JoinHandle::join)
-        });
-        if !matches!(joined.await, Ok(Some(Ok(())))) {
+        let Some(running) = running else { return };
+        let ended = match running.end {
+            End::Thread(thread) => {
+                let joined = tokio::task::spawn_blocking(move || {
+                    let _ended_already = running.orders.queue.send(Order::Stop);
+                    thread.join()
+                });
+                matches!(joined.await, Ok(Ok(())))
+            }
+            End::Task(ended) => {
+                while let Err(TrySendError::Full(_)) = running.orders.try_send(Order::Stop) {
+                    tokio::task::yield_now().await;
+                }
+                ended.await.is_ok()
+            }
+        };
+        if !ended {
             tracing::error!("the writer of the pinset did not end in order");
         }
     }
@@ -284,16 +373,18 @@ impl Consensus for CrdtConsensus {
     async fn peers(&self) -> Result<BTreeSet<PeerId>, ConsensusError> {
         let mut peers = (self.parts.members)();
         peers.insert(self.parts.me);
+        peers.retain(|peer| !self.notes.is_removed(peer));
         Ok(peers)
     }
 
-    async fn add_peer(&self, _: PeerId) -> Result<(), ConsensusError> {
-        // As the reference: whoever publishes the metric of members is one.
-        Ok(())
+    /// As the reference, whoever publishes the metric of members is one, but for those that were put out: they must
+    /// be taken in again.
+    async fn add_peer(&self, peer: PeerId) -> Result<(), ConsensusError> {
+        if self.notes.is_removed(&peer) { self.note(peer, false).await } else { Ok(()) }
     }
 
-    async fn remove_peer(&self, _: &PeerId) -> Result<(), ConsensusError> {
-        Err(ConsensusError::Unsupported("crdt consensus component cannot remove peers".into()))
+    async fn remove_peer(&self, peer: &PeerId) -> Result<(), ConsensusError> {
+        self.note(*peer, true).await
     }
 
     fn leadership(&self) -> Leadership {

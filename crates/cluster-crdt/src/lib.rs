@@ -1,12 +1,13 @@
 //! Consensus by Merkle-CRDT: drives the replica of `cluster-core`.
 //!
 //! Reading order: [`config`] (section `consensus.crdt`), [`consensus`] (the component), `writer` (the thread that owns
-//! the replica: groups, syncs, acknowledges), [`offline`] (a replica without a running peer).
+//! the replica: groups, syncs, acknowledges), `members` (who was put out), [`offline`] (a replica without a running peer).
 
 pub mod config;
 pub mod consensus;
+mod members;
 pub mod offline;
 mod writer;
 
 pub use config::CrdtConfig;
-pub use consensus::{CrdtConsensus, Parts};
+pub use consensus::{CrdtConsensus, Parts, WriterOn};

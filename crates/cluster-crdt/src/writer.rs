@@ -9,9 +9,9 @@ use cluster_core::crdt::{Change, Effect, Event, LocalChange, Replica};
 use cluster_types::store::{Datastore, StoreError};
 use cluster_types::{Cid, Pin};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 /// Most changes of one group.
 const GROUP_MAX: usize = 10_000;
@@ -24,6 +24,25 @@ pub(crate) enum Order {
     Event(Event),
     /// End.
     Stop,
+}
+
+/// Where orders are given. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Orders {
+    pub(crate) queue: SyncSender<Order>,
+    /// Wakes a writer that is a task.
+    pub(crate) wake: Option<Arc<Notify>>,
+}
+
+impl Orders {
+    /// Gives an order, or gives it back when the queue is full.
+    pub(crate) fn try_send(&self, order: Order) -> Result<(), TrySendError<Order>> {
+        self.queue.try_send(order)?;
+        if let Some(wake) = &self.wake {
+            wake.notify_one();
+        }
+        Ok(())
+    }
 }
 
 /// What the thread tells the network.
@@ -55,15 +74,36 @@ impl Writer {
     /// Works until it is told to stop, or nobody is left to tell it anything.
     pub(crate) fn run(mut self) {
         while let Ok(first) = self.orders.recv() {
-            let (changes, events, stop) = self.gather(first);
-            self.commit(changes);
-            for event in events {
-                self.take(event);
-            }
-            if stop {
+            if self.turn(first) {
                 return;
             }
         }
+    }
+
+    /// As [`run`](Self::run), without a thread of its own: for simulations, where one thread plays all peers.
+    pub(crate) async fn run_as_task(mut self, wake: Arc<Notify>) {
+        loop {
+            match self.orders.try_recv() {
+                Ok(first) => {
+                    if self.turn(first) {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                Err(TryRecvError::Empty) => wake.notified().await,
+                Err(TryRecvError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Takes an order and what waits behind it; tells whether it was to end.
+    fn turn(&mut self, first: Order) -> bool {
+        let (changes, events, stop) = self.gather(first);
+        self.commit(changes);
+        for event in events {
+            self.take(event);
+        }
+        stop
     }
 
     /// Everything that waits, up to a bound.

@@ -9,6 +9,7 @@ use cluster_peer::allocator::balanced::BalancedConfig;
 use cluster_peer::cluster::ClusterConfig;
 pub use cluster_peer::cluster::config::Secret;
 use cluster_peer::informer::disk::DiskConfig;
+use cluster_peer::informer::numpin::NumPinConfig;
 use cluster_peer::informer::pinqueue::PinQueueConfig;
 use cluster_peer::informer::tags::TagsConfig;
 use cluster_peer::monitor::pubsubmon::PubsubmonConfig;
@@ -82,6 +83,8 @@ pub struct Configuration {
     pub tags: Option<TagsConfig>,
     /// As above.
     pub pinqueue: Option<PinQueueConfig>,
+    /// As above; not in new files.
+    pub numpin: Option<NumPinConfig>,
     /// The store.
     pub datastore: FjallConfig,
 }
@@ -102,6 +105,7 @@ impl Configuration {
             disk: Some(DiskConfig::default()),
             tags: Some(TagsConfig::default()),
             pinqueue: Some(PinQueueConfig::default()),
+            numpin: None,
             datastore: FjallConfig::default(),
         }
     }
@@ -145,6 +149,7 @@ impl Configuration {
             disk: optional(document, environment)?,
             tags: optional(document, environment)?,
             pinqueue: optional(document, environment)?,
+            numpin: optional(document, environment)?,
             datastore: document.load(environment)?.config,
         })
     }
@@ -177,6 +182,7 @@ impl Configuration {
         document.store(&self.allocator);
         store_if_some(&mut document, self.disk.as_ref());
         store_if_some(&mut document, self.pinqueue.as_ref());
+        store_if_some(&mut document, self.numpin.as_ref());
         store_if_some(&mut document, self.tags.as_ref());
         document.store(&self.datastore);
         document

@@ -18,6 +18,7 @@ use cluster_ipfs::IpfsHttp;
 use cluster_peer::allocator::balanced::BalancedAllocator;
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
+use cluster_peer::informer::numpin::NumPinInformer;
 use cluster_peer::informer::pinqueue::PinQueueInformer;
 use cluster_peer::informer::tags::TagsInformer;
 use cluster_peer::monitor::pubsubmon::PubsubMonitor;
@@ -179,6 +180,7 @@ fn consensus(
         pubsub: None,
         exchange: None,
         members: Arc::new(move || monitor.latest(&metric).into_keys().collect::<BTreeSet<PeerId>>()),
+        writer: cluster_crdt::WriterOn::Thread,
     };
     Ok(Arc::new(CrdtConsensus::new(configuration.crdt.clone(), parts)?))
 }
@@ -243,6 +245,9 @@ fn informers(configuration: &Configuration, base: &Base) -> Vec<Arc<dyn Informer
     }
     if let Some(config) = &configuration.pinqueue {
         informers.push(Arc::new(PinQueueInformer::new(config.clone(), base.rpc.clone(), Arc::clone(&base.clock))));
+    }
+    if let Some(config) = &configuration.numpin {
+        informers.push(Arc::new(NumPinInformer::new(config.clone(), base.rpc.clone(), Arc::clone(&base.clock))));
     }
     informers
 }

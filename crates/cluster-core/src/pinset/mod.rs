@@ -3,6 +3,8 @@
 //! As the reference: `cluster.go`, setupPin, checkPinType, setupReplicationFactor, PinUpdate, Unpin. The texts of errors
 //! are its own, since clients compare them.
 
+pub mod expiry;
+
 use cluster_types::{Cid, Pin, PinMode, PinOptions, PinType, Timestamp};
 
 /// A pin that may not be.

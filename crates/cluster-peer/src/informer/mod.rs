@@ -1,6 +1,7 @@
 //! Informers: find out figures of this peer.
 
 pub mod disk;
+pub mod numpin;
 pub mod pinqueue;
 pub mod tags;
 

@@ -1,6 +1,7 @@
 //! PeerMonitor `pubsubmon`: metrics by pubsub, and its section `monitor.pubsubmon`.
 //!
-//! Without a network it holds the metrics of this peer alone.
+//! Without a network it holds the metrics of this peer alone. A peer whose clock differs from ours counts like any
+//! other; by how much it differs is a metric of its own, `clock_skew`, that is made here and told to nobody.
 
 use async_trait::async_trait;
 use cluster_component::component::{Component, PeerMonitor};
@@ -8,8 +9,8 @@ use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_component::errors::{NetError, StartError};
 use cluster_component::ports::{Clock, sleep};
 use cluster_component::tasks::TaskScope;
-use cluster_core::monitor::Metrics;
-use cluster_types::{Alert, GoDuration, Metric, MetricName, PeerId};
+use cluster_core::monitor::{ClockOf, Metrics, Skew};
+use cluster_types::{Alert, GoDuration, Metric, MetricName, PeerId, Time};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ use tokio::sync::broadcast;
 
 /// Alerts that a listener may be behind.
 const ALERTS_BEHIND_MAX: usize = 256;
+
+/// By how much the clock of a peer is ahead of ours.
+const CLOCK_SKEW: &str = "clock_skew";
 
 /// How often silence is looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,11 +80,36 @@ impl PubsubMonitor {
     async fn check(self: Arc<Self>) {
         loop {
             sleep(&*self.clock, self.config.check_interval.get()).await;
-            let now = self.clock.now().wall;
+            let now = self.clock.now();
             for metric in self.metrics().expired(now) {
-                let _nobody_listens = self.alerts.send(Alert { metric, triggered_at: now });
+                let _nobody_listens = self.alerts.send(Alert { metric, triggered_at: now.wall });
             }
         }
+    }
+
+    fn take(&self, metric: Metric, clock: ClockOf) {
+        let peer = metric.peer;
+        if let Some(skew) = self.metrics().add(metric, clock, self.clock.now()) {
+            let ahead = GoDuration(skew.ahead_nanos);
+            tracing::warn!(%peer, %ahead, "the clock of a peer differs from ours: set them right");
+        }
+    }
+
+    fn skews(&self, now: Time) -> BTreeMap<PeerId, Metric> {
+        let metric = |(peer, skew): (PeerId, Skew)| {
+            let metric = Metric {
+                name: CLOCK_SKEW.into(),
+                peer,
+                value: GoDuration(skew.ahead_nanos).to_string(),
+                expire: now.wall.saturating_add(skew.counts_for(now)),
+                valid: true,
+                weight: skew.ahead_nanos,
+                partitionable: false,
+                received_at: now.wall,
+            };
+            (peer, metric)
+        };
+        self.metrics().skews(now).into_iter().map(metric).collect()
     }
 }
 
@@ -106,12 +135,12 @@ impl PeerMonitor for PubsubMonitor {
     }
 
     fn log_metric(&self, metric: Metric) {
-        let received_at = self.clock.now().wall;
-        self.metrics().add(Metric { received_at, ..metric });
+        self.take(metric, ClockOf::Ours);
     }
 
     fn latest(&self, name: &str) -> BTreeMap<PeerId, Metric> {
-        self.metrics().latest(name, self.clock.now().wall)
+        let now = self.clock.now();
+        if name == CLOCK_SKEW { self.skews(now) } else { self.metrics().latest(name, now) }
     }
 
     fn latest_for(&self, name: &str, peer: &PeerId) -> Option<Metric> {
@@ -119,7 +148,11 @@ impl PeerMonitor for PubsubMonitor {
     }
 
     fn names(&self) -> BTreeSet<MetricName> {
-        self.metrics().names()
+        let mut names = self.metrics().names();
+        if !self.metrics().skews(self.clock.now()).is_empty() {
+            names.insert(CLOCK_SKEW.into());
+        }
+        names
     }
 
     fn alerts(&self) -> BoxStream<'static, Alert> {
