@@ -167,13 +167,44 @@ pub trait StateRead: Send + Sync + 'static {
     }
 }
 
+/// What [`State::freeze`] shows a pin to: its CID and its stored form.
+pub type VisitPin<'a> = dyn FnMut(&Cid, &[u8]) -> Result<(), StateError> + 'a;
+
 /// A pinset that a consensus without a store of its own writes to.
+///
+/// With the pins goes a *mark*: bytes by which the consensus knows how far the pinset is. Pins and mark are always of
+/// the same moment.
 pub trait State: StateRead {
-    /// Applies changes in order.
+    /// Applies changes in order, whole or not at all, and takes up the mark. [`PinsetChange::Resync`] changes nothing.
+    /// Visible when this returns; durable, if it ever is, once the datastore is synced.
     ///
     /// # Errors
-    /// When the store cannot be written; then none of them is visible.
-    fn apply(&self, changes: &[PinsetChange]) -> Result<(), StateError>;
+    /// When the store cannot be written; then nothing of it is visible.
+    fn apply(&self, changes: &[PinsetChange], mark: Bytes) -> Result<(), StateError>;
+
+    /// The mark of what is there; `None` if nothing was ever applied, or the pinset was lost with the process.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn mark(&self) -> Result<Option<Bytes>, StateError>;
+
+    /// Puts these pins in the place of all. Durable when this returns, for states that are durable at all. Cut short,
+    /// by an error or a crash, it leaves no mark: the pinset must be replaced again.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or the first error of the pins.
+    fn replace(
+        &self,
+        pins: &mut dyn Iterator<Item = Result<Pin, StateError>>,
+        mark: Option<Bytes>,
+    ) -> Result<(), StateError>;
+
+    /// Visits every pin of one moment, and returns the mark of that moment. Changes meanwhile are not seen. The visitor
+    /// may end it with an error of its own.
+    ///
+    /// # Errors
+    /// When the store cannot be read, a stored pin is damaged, or the visitor says so.
+    fn freeze(&self, visit: &mut VisitPin<'_>) -> Result<Option<Bytes>, StateError>;
 }
 
 /// Makes the daemon hold what the pinset says it shall, and knows how that stands.

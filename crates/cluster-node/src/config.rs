@@ -1,11 +1,11 @@
 //! All sections together: which components there are is what the file has.
 
+use crate::choice::{AllocatorChoice, TrackerChoice};
 use crate::folder::Folder;
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
 use cluster_crdt::CrdtConfig;
 use cluster_http::api::restapi::RestApiConfig;
 use cluster_ipfs::IpfsHttpConfig;
-use cluster_peer::allocator::balanced::BalancedConfig;
 use cluster_peer::cluster::ClusterConfig;
 pub use cluster_peer::cluster::config::Secret;
 use cluster_peer::informer::disk::DiskConfig;
@@ -13,7 +13,6 @@ use cluster_peer::informer::numpin::NumPinConfig;
 use cluster_peer::informer::pinqueue::PinQueueConfig;
 use cluster_peer::informer::tags::TagsConfig;
 use cluster_peer::monitor::pubsubmon::PubsubmonConfig;
-use cluster_peer::pintracker::StatelessConfig;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, TcpListener};
 
@@ -72,11 +71,11 @@ pub struct Configuration {
     /// The IPFS daemon.
     pub ipfshttp: IpfsHttpConfig,
     /// The tracker.
-    pub tracker: StatelessConfig,
+    pub tracker: TrackerChoice,
     /// The monitor.
     pub monitor: PubsubmonConfig,
     /// The allocator.
-    pub allocator: BalancedConfig,
+    pub allocator: AllocatorChoice,
     /// Informers that are there.
     pub disk: Option<DiskConfig>,
     /// As above.
@@ -99,9 +98,9 @@ impl Configuration {
             crdt: CrdtConfig::default(),
             restapi: Some(RestApiConfig::default()),
             ipfshttp: IpfsHttpConfig::default(),
-            tracker: StatelessConfig::default(),
+            tracker: TrackerChoice::default(),
             monitor: PubsubmonConfig::default(),
-            allocator: BalancedConfig::default(),
+            allocator: AllocatorChoice::default(),
             disk: Some(DiskConfig::default()),
             tags: Some(TagsConfig::default()),
             pinqueue: Some(PinQueueConfig::default()),
@@ -135,17 +134,14 @@ impl Configuration {
             let text = "could not determine the consensus component: this version has crdt, and it alone must be there";
             return Err(ConfigError::new("consensus", text));
         }
-        let allocator = document.load::<BalancedConfig>(environment)?;
-        // As the reference: a file without the section has another default than a new one.
-        let without = BalancedConfig { allocate_by: vec!["freespace".into()] };
         Ok(Self {
             cluster: document.load(environment)?.config,
             crdt: document.load(environment)?.config,
             restapi: optional(document, environment)?,
             ipfshttp: document.load(environment)?.config,
-            tracker: document.load(environment)?.config,
+            tracker: TrackerChoice::read(document, environment)?,
             monitor: document.load(environment)?.config,
-            allocator: if allocator.present { allocator.config } else { without },
+            allocator: AllocatorChoice::read(document, environment)?,
             disk: optional(document, environment)?,
             tags: optional(document, environment)?,
             pinqueue: optional(document, environment)?,
@@ -177,9 +173,9 @@ impl Configuration {
         document.store(&self.crdt);
         store_if_some(&mut document, self.restapi.as_ref());
         document.store(&self.ipfshttp);
-        document.store(&self.tracker);
+        self.tracker.store(&mut document);
         document.store(&self.monitor);
-        document.store(&self.allocator);
+        self.allocator.store(&mut document);
         store_if_some(&mut document, self.disk.as_ref());
         store_if_some(&mut document, self.pinqueue.as_ref());
         store_if_some(&mut document, self.numpin.as_ref());

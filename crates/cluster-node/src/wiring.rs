@@ -15,14 +15,13 @@ use cluster_crdt::CrdtConsensus;
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_http::api::restapi::RestApi;
 use cluster_ipfs::IpfsHttp;
-use cluster_peer::allocator::balanced::BalancedAllocator;
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
 use cluster_peer::informer::pinqueue::PinQueueInformer;
 use cluster_peer::informer::tags::TagsInformer;
 use cluster_peer::monitor::pubsubmon::PubsubMonitor;
-use cluster_peer::pintracker::{self, StatelessTracker, Tracked};
+use cluster_peer::pintracker::{self, Tracked};
 use cluster_peer::state::dsstate::DsState;
 use cluster_types::store::Datastore;
 use cluster_types::{IpfsId, Multiaddr, PeerId, PingValue};
@@ -212,7 +211,7 @@ fn tracker(
         clock: Arc::clone(&base.clock),
         entropy: Box::new(SystemEntropy::new()),
     };
-    Tracked::new(StatelessTracker::new(&configuration.tracker, parts))
+    configuration.tracker.build(parts)
 }
 
 fn main_component(
@@ -227,7 +226,7 @@ fn main_component(
         consensus: Arc::clone(consensus) as Arc<dyn Consensus>,
         connector: Arc::clone(connector),
         monitor: Arc::clone(monitor) as Arc<dyn PeerMonitor>,
-        allocator: Arc::new(BalancedAllocator::new(configuration.allocator.clone())),
+        allocator: configuration.allocator.build(),
         informers: informers(configuration, base),
         clock: Arc::clone(&base.clock),
         addresses: Vec::new(),

@@ -2,6 +2,7 @@
 //! one that goes, and which peer sees to that.
 
 pub mod balanced;
+pub mod by_metric;
 pub mod closest;
 pub mod replace;
 pub mod request;

@@ -78,6 +78,8 @@ pub enum Event {
     Recover(Cid),
     /// The daemon was asked: whether it holds the item as it should.
     Observed(Cid, bool),
+    /// The daemon holds, as it should, an item that nothing is known of: it is at rest.
+    Held(Cid),
     /// Time has passed.
     Tick,
 }
@@ -169,6 +171,10 @@ impl Tracker {
             Event::Done(op, result) => self.done(now, jitter, op, result, store, &mut batch)?,
             Event::Recover(cid) => self.recover(now, cid, store, &mut batch)?,
             Event::Observed(cid, held) => self.observed(now, cid, held, store, &mut batch)?,
+            Event::Held(cid) if read(store, &cid)?.is_none() && !self.by_cid.contains_key(&cid) => {
+                replace(&mut batch, &cid, None, Some(&at_rest(TrackerStatus::PINNED, now)));
+            }
+            Event::Held(_) => {}
             // What was put off may be due by now.
             Event::Tick => self.windows.values_mut().for_each(|window| window.maybe_more = true),
         }

@@ -1,4 +1,4 @@
-//! Section `pin_tracker.stateless`.
+//! Sections `pin_tracker.stateless` and `pin_tracker.maptracker`: the same keys.
 
 use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_core::tracker::Config;
@@ -80,23 +80,37 @@ impl ComponentConfig for StatelessConfig {
     const HIDDEN: &'static [(&'static str, &'static str)] = &[("max_pin_queue_size", "1000000")];
 
     fn validate(&self) -> Result<(), ConfigError> {
+        self.check(Self::KEY, "statelesstracker")
+    }
+}
+
+impl StatelessConfig {
+    /// The first mistake, in the words of the reference for the tracker of this name.
+    fn check(&self, key: &str, tracker: &str) -> Result<(), ConfigError> {
         let checks = [
-            (self.max_pin_queue_size <= 0, "max_pin_queue_size", "statelesstracker.max_pin_queue_size too low"),
-            (self.concurrent_pins <= 0, "concurrent_pins", "statelesstracker.concurrent_pins is too low"),
-            (
-                self.priority_pin_max_age.0 <= 0,
-                "priority_pin_max_age",
-                "statelesstracker.priority_pin_max_age is too low",
-            ),
-            (
-                self.priority_pin_max_retries <= 0,
-                "priority_pin_max_retries",
-                "statelesstracker.priority_pin_max_retries is too low",
-            ),
+            (self.max_pin_queue_size <= 0, "max_pin_queue_size", "too low"),
+            (self.concurrent_pins <= 0, "concurrent_pins", "is too low"),
+            (self.priority_pin_max_age.0 <= 0, "priority_pin_max_age", "is too low"),
+            (self.priority_pin_max_retries <= 0, "priority_pin_max_retries", "is too low"),
         ];
         match checks.into_iter().find(|(wrong, ..)| *wrong) {
-            Some((_, key, text)) => Err(ConfigError::new(format!("stateless.{key}"), text)),
+            Some((_, name, text)) => Err(ConfigError::new(format!("{key}.{name}"), format!("{tracker}.{name} {text}"))),
             None => Ok(()),
         }
+    }
+}
+
+/// How pins are worked off by the tracker that keeps every status in memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MapTrackerConfig(pub StatelessConfig);
+
+impl ComponentConfig for MapTrackerConfig {
+    const SECTION: Section = Section::PinTracker;
+    const KEY: &'static str = "maptracker";
+    const HIDDEN: &'static [(&'static str, &'static str)] = StatelessConfig::HIDDEN;
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.0.check(Self::KEY, Self::KEY)
     }
 }

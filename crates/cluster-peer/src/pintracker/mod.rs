@@ -1,7 +1,14 @@
-//! Trackers: make the daemon hold what the pinset says it shall.
+//! Trackers: make the daemon hold what the pinset says it shall. One file for each, and what they share: [`shell`] (work
+//! and orders), `compare` (with pinset and daemon), `listing` (how items stand).
 
+mod compare;
 pub mod config;
+mod listing;
+pub mod maptracker;
+pub mod shell;
 pub mod stateless;
 
-pub use config::StatelessConfig;
-pub use stateless::{Parts, StatelessTracker, Tracked};
+pub use config::{MapTrackerConfig, StatelessConfig};
+pub use maptracker::maptracker;
+pub use shell::{Parts, Tracked};
+pub use stateless::stateless;

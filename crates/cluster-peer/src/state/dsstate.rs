@@ -1,5 +1,6 @@
-//! State `dsstate`: reads the pins out of the replica's rows in the datastore. Keeps nothing in memory.
+//! State `dsstate` under the CRDT: reads the pins out of the replica's rows in the datastore. Keeps nothing in memory.
 
+use super::listing;
 use cluster_component::component::StateRead;
 use cluster_component::errors::StateError;
 use cluster_component::{PAGE_MAX, PageStream};
@@ -7,7 +8,6 @@ use cluster_core::crdt::keys::cid_of_row_key;
 use cluster_core::crdt::{element_value, replica};
 use cluster_types::store::{Datastore, Table};
 use cluster_types::{Cid, Pin};
-use futures::StreamExt;
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -67,19 +67,7 @@ impl StateRead for DsState {
     }
 
     fn list(self: Arc<Self>) -> PageStream<Pin, StateError> {
-        let start = (self, Some(None::<Cid>));
-        futures::stream::unfold(start, |(state, position)| async move {
-            let after = position?;
-            match state.page(after.as_ref(), PAGE_MAX) {
-                Ok(pins) if pins.is_empty() => None,
-                Ok(pins) => {
-                    let next = if pins.len() < PAGE_MAX { None } else { pins.last().map(|pin| Some(pin.cid)) };
-                    Some((Ok(pins), (state, next)))
-                }
-                Err(error) => Some((Err(error), (state, None))),
-            }
-        })
-        .boxed()
+        listing::list(self)
     }
 
     fn len(&self) -> Result<u64, StateError> {

@@ -1,0 +1,165 @@
+//! Which implementation of a component the configuration chooses: the one whose section is there.
+
+use cluster_component::component::PinAllocator;
+use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
+use cluster_peer::allocator::ascendalloc::{AscendAllocator, AscendConfig};
+use cluster_peer::allocator::balanced::{BalancedAllocator, BalancedConfig};
+use cluster_peer::allocator::descendalloc::{DescendAllocator, DescendConfig};
+use cluster_peer::pintracker::{self, MapTrackerConfig, StatelessConfig, Tracked, maptracker, stateless};
+use std::sync::Arc;
+
+/// The tracker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrackerChoice {
+    /// Its index is in the datastore.
+    Stateless(StatelessConfig),
+    /// Its index is in memory.
+    Map(MapTrackerConfig),
+}
+
+impl TrackerChoice {
+    /// The one whose section is there; `stateless` if none is.
+    ///
+    /// # Errors
+    /// When both are there, or the section is not right.
+    pub(crate) fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
+        Ok(match one_of(document, Section::PinTracker, &[StatelessConfig::KEY, MapTrackerConfig::KEY])? {
+            Some(MapTrackerConfig::KEY) => Self::Map(document.load(environment)?.config),
+            _ => Self::Stateless(document.load(environment)?.config),
+        })
+    }
+
+    pub(crate) fn store(&self, document: &mut Document) {
+        match self {
+            Self::Stateless(config) => document.store(config),
+            Self::Map(config) => document.store(config),
+        }
+    }
+
+    pub(crate) fn build(&self, parts: pintracker::Parts) -> Tracked {
+        match self {
+            Self::Stateless(config) => stateless(config, parts),
+            Self::Map(config) => maptracker(config, parts),
+        }
+    }
+}
+
+impl Default for TrackerChoice {
+    fn default() -> Self {
+        Self::Stateless(StatelessConfig::default())
+    }
+}
+
+/// The allocator.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AllocatorChoice {
+    /// Divides by one metric after the other.
+    Balanced(BalancedConfig),
+    /// The smallest value first.
+    Ascend(AscendConfig),
+    /// The largest value first.
+    Descend(DescendConfig),
+}
+
+impl AllocatorChoice {
+    /// The one whose section is there. If none is: `balanced` by free space alone, as the reference, whose new files
+    /// have another default.
+    ///
+    /// # Errors
+    /// When several are there, or the section is not right.
+    pub(crate) fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
+        let keys = [BalancedConfig::KEY, AscendConfig::KEY, DescendConfig::KEY];
+        Ok(match one_of(document, Section::Allocator, &keys)? {
+            Some(BalancedConfig::KEY) => Self::Balanced(document.load(environment)?.config),
+            Some(AscendConfig::KEY) => Self::Ascend(document.load(environment)?.config),
+            Some(DescendConfig::KEY) => Self::Descend(document.load(environment)?.config),
+            _ => Self::Balanced(BalancedConfig { allocate_by: vec!["freespace".into()] }),
+        })
+    }
+
+    pub(crate) fn store(&self, document: &mut Document) {
+        match self {
+            Self::Balanced(config) => document.store(config),
+            Self::Ascend(config) => document.store(config),
+            Self::Descend(config) => document.store(config),
+        }
+    }
+
+    pub(crate) fn build(&self) -> Arc<dyn PinAllocator> {
+        match self.clone() {
+            Self::Balanced(config) => Arc::new(BalancedAllocator::new(config)),
+            Self::Ascend(config) => Arc::new(AscendAllocator::new(config)),
+            Self::Descend(config) => Arc::new(DescendAllocator::new(config)),
+        }
+    }
+}
+
+impl Default for AllocatorChoice {
+    fn default() -> Self {
+        Self::Balanced(BalancedConfig::default())
+    }
+}
+
+/// The one of these keys that the section of the file has. Keys of others are none of ours to judge.
+pub(crate) fn one_of<'a>(
+    document: &Document,
+    section: Section,
+    keys: &[&'a str],
+) -> Result<Option<&'a str>, ConfigError> {
+    let there: Vec<&str> = keys.iter().copied().filter(|key| document.has(section, key)).collect();
+    match there.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        several => {
+            let text = format!("{} names {}: keep one of them", section.name(), several.join(" and "));
+            Err(ConfigError::new(section.name(), text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document::parse(text).expect("JSON")
+    }
+
+    fn none() -> Environment {
+        Environment::default()
+    }
+
+    #[test]
+    fn the_section_that_is_there_chooses() {
+        let file =
+            document(r#"{"pin_tracker": {"maptracker": {"concurrent_pins": 3}}, "allocator": {"descendalloc": {}}}"#);
+        let tracker = TrackerChoice::read(&file, &none()).expect("a tracker");
+        assert!(matches!(&tracker, TrackerChoice::Map(config) if config.0.concurrent_pins == 3));
+        assert_eq!(AllocatorChoice::read(&file, &none()), Ok(AllocatorChoice::Descend(DescendConfig::default())));
+
+        let mut written = Document::new();
+        tracker.store(&mut written);
+        assert_eq!(TrackerChoice::read(&written, &none()), Ok(tracker));
+    }
+
+    #[test]
+    fn without_a_section_it_is_as_the_reference() {
+        let empty = document("{}");
+        assert_eq!(TrackerChoice::read(&empty, &none()), Ok(TrackerChoice::default()));
+        let by_space = BalancedConfig { allocate_by: vec!["freespace".into()] };
+        assert_eq!(AllocatorChoice::read(&empty, &none()), Ok(AllocatorChoice::Balanced(by_space)));
+    }
+
+    #[test]
+    fn two_of_a_kind_are_refused_by_name() {
+        let file = document(r#"{"allocator": {"balanced": {}, "ascendalloc": {}}}"#);
+        let error = AllocatorChoice::read(&file, &none()).expect_err("two allocators");
+        assert_eq!(error.message, "allocator names balanced and ascendalloc: keep one of them");
+    }
+
+    #[test]
+    fn an_allocator_that_goes_by_nothing_is_refused() {
+        let file = document(r#"{"allocator": {"ascendalloc": {"allocate_by": ""}}}"#);
+        assert!(AllocatorChoice::read(&file, &none()).is_err());
+    }
+}

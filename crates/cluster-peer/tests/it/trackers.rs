@@ -1,0 +1,192 @@
+//! Every tracker keeps the contract; what each remembers beyond the process is as it says.
+
+use cluster_component::component::{Component, Consensus, IpfsConnector, PinTracker, PinsetChange};
+use cluster_component::ports::{Clock, Entropy};
+use cluster_component::tasks::TaskScope;
+use cluster_datastore::MemoryStore;
+use cluster_peer::pintracker::{MapTrackerConfig, Parts, StatelessConfig, Tracked, maptracker, stateless};
+use cluster_peer::state::mapstate::MapState;
+use cluster_testkit::contract::tracker::Subject;
+use cluster_testkit::contract::{self, cid, pin};
+use cluster_testkit::{FakeConnector, FakeConsensus, ManualClock, TokioSpawn, eventually};
+use cluster_types::store::Datastore;
+use cluster_types::{IpfsId, IpfsPinStatus, PeerId, TrackerStatus};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+struct NoChance;
+
+impl Entropy for NoChance {
+    fn next_u64(&self) -> u64 {
+        0
+    }
+
+    fn fork(&self) -> Box<dyn Entropy> {
+        Box::new(NoChance)
+    }
+}
+
+/// A peer's world, of which the tracker is made anew at each start.
+struct World {
+    me: PeerId,
+    store: Arc<MemoryStore>,
+    daemon: Arc<FakeConnector>,
+    consensus: Arc<FakeConsensus<MapState>>,
+    clock: Arc<ManualClock>,
+}
+
+impl World {
+    fn new() -> Self {
+        let me = PeerId::random();
+        Self {
+            me,
+            store: Arc::new(MemoryStore::new()),
+            daemon: Arc::new(FakeConnector::default()),
+            consensus: Arc::new(FakeConsensus::new(me, Arc::new(MapState::new()))),
+            clock: Arc::new(ManualClock::default()),
+        }
+    }
+
+    fn parts(&self) -> Parts {
+        Parts {
+            me: self.me,
+            whoami: Arc::new(|| ("peer".into(), IpfsId { id: None, addresses: Vec::new() })),
+            store: Arc::clone(&self.store) as Arc<dyn Datastore>,
+            consensus: Arc::clone(&self.consensus) as Arc<dyn Consensus>,
+            connector: Arc::clone(&self.daemon) as Arc<dyn IpfsConnector>,
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            entropy: Box::new(NoChance),
+        }
+    }
+
+    /// A tracker that runs, and its tasks.
+    async fn start(&self, make: fn(Parts) -> Tracked) -> (Arc<dyn PinTracker>, TaskScope) {
+        let tracker = Arc::new(make(self.parts()));
+        let tasks = TaskScope::new(Arc::new(TokioSpawn));
+        Arc::clone(&tracker).start(&tasks).await.expect("started");
+        (tracker, tasks)
+    }
+}
+
+fn on_disk(parts: Parts) -> Tracked {
+    stateless(&StatelessConfig::default(), parts)
+}
+
+fn in_memory(parts: Parts) -> Tracked {
+    maptracker(&MapTrackerConfig::default(), parts)
+}
+
+fn subject(make: fn(Parts) -> Tracked) -> BoxFuture<'static, Subject> {
+    async move {
+        let world = World::new();
+        let (tracker, _tasks) = world.start(make).await;
+        // Time goes on while the test waits, so that what is put off comes about.
+        let clock = Arc::clone(&world.clock);
+        drop(tokio::spawn(async move {
+            loop {
+                clock.advance(Duration::from_millis(100));
+                tokio::task::yield_now().await;
+            }
+        }));
+        let change = {
+            let consensus = Arc::clone(&world.consensus);
+            Arc::new(move |change| consensus.change(change).expect("changed"))
+        };
+        let other = Arc::clone(&change);
+        Subject {
+            tracker,
+            daemon: world.daemon,
+            log_pin: Box::new(move |pin| change(PinsetChange::Pinned(Arc::new(pin)))),
+            log_unpin: Box::new(move |cid| other(PinsetChange::Unpinned(cid))),
+            state: world.consensus.state(),
+        }
+    }
+    .boxed()
+}
+
+#[tokio::test]
+async fn the_tracker_with_its_index_on_disk_keeps_the_contract() {
+    contract::tracker::run(&mut || subject(on_disk)).await;
+}
+
+#[tokio::test]
+async fn the_tracker_with_its_index_in_memory_keeps_the_contract() {
+    contract::tracker::run(&mut || subject(in_memory)).await;
+}
+
+async fn status(tracker: &Arc<dyn PinTracker>, number: u64) -> TrackerStatus {
+    tracker.status(&cid(number)).await.status.status
+}
+
+/// A million pins that the daemon holds are not each asked for at every start.
+#[tokio::test]
+async fn the_index_in_memory_is_made_anew_from_what_the_daemon_holds() {
+    let world = World::new();
+    for number in 0..30 {
+        world.consensus.log_pin(pin(number, "p")).await.expect("pinned");
+        world.daemon.world().pins.insert(cid(number), IpfsPinStatus::Recursive);
+    }
+    world.daemon.world().pins.remove(&cid(7));
+
+    let (tracker, tasks) = world.start(in_memory).await;
+    eventually("all are held", || world.daemon.holds(&cid(7)).is_some()).await;
+    eventually("all are at rest", || tracker.pin_queue_len() == 0).await;
+
+    let asked: Vec<_> = world.daemon.world().calls.iter().filter(|call| call.starts_with("pin b")).cloned().collect();
+    assert_eq!(asked, [format!("pin {}", cid(7))]);
+    assert_eq!(status(&tracker, 3).await, TrackerStatus::PINNED);
+    tasks.stop().await;
+}
+
+/// What was to be unpinned when the process ended is known to the index on disk, and to nobody else.
+#[tokio::test]
+async fn only_the_index_on_disk_remembers_what_was_to_be_unpinned() {
+    for (make, remembers) in [(on_disk as fn(Parts) -> Tracked, true), (in_memory, false)] {
+        let world = World::new();
+        world.consensus.log_pin(pin(1, "p")).await.expect("pinned");
+        let (tracker, tasks) = world.start(make).await;
+        eventually("it is held", || world.daemon.holds(&cid(1)).is_some()).await;
+        eventually("that is known", || tracker.pin_queue_len() == 0).await;
+        world.daemon.world().stuck.insert(cid(1), "busy".into());
+        world.consensus.log_unpin(&cid(1)).await.expect("unpinned");
+        world.clock.advance(Duration::from_secs(2));
+        let failed = || status(&tracker, 1).now_or_never() == Some(TrackerStatus::UNPIN_ERROR);
+        eventually("unpinning failed", failed).await;
+        tracker.shutdown().await;
+        tasks.stop().await;
+
+        world.daemon.world().stuck.clear();
+        let (tracker, tasks) = world.start(make).await;
+        if remembers {
+            world.clock.advance(Duration::from_secs(600));
+            eventually("it is let go", || world.daemon.holds(&cid(1)).is_none()).await;
+        } else {
+            assert_eq!(status(&tracker, 1).await, TrackerStatus::UNPINNED);
+        }
+        tasks.stop().await;
+    }
+}
+
+/// The clock of these tests moves only when it is told to.
+#[tokio::test]
+async fn nothing_is_tried_again_before_its_time() {
+    let world = World::new();
+    world.daemon.world().unpinnable.insert(cid(1), "no".into());
+    world.consensus.log_pin(pin(1, "p")).await.expect("pinned");
+    let (tracker, tasks) = world.start(in_memory).await;
+    let failed = || status(&tracker, 1).now_or_never() == Some(TrackerStatus::PIN_ERROR);
+    eventually("pinning failed", failed).await;
+
+    world.daemon.world().unpinnable.clear();
+    world.clock.advance(Duration::from_millis(900));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(status(&tracker, 1).await, TrackerStatus::PIN_ERROR);
+
+    world.clock.advance(Duration::from_secs(2));
+    eventually("it is held", || world.daemon.holds(&cid(1)).is_some()).await;
+    tasks.stop().await;
+}
