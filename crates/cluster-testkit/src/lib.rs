@@ -1,15 +1,22 @@
-//! What tests of several crates share: a clock that is moved by hand and an IPFS daemon that is played. For tests only.
+//! What tests of several crates share: a clock that is moved by hand, an IPFS daemon that is played, and a world of many
+//! peers on one thread, with its network, that a seed decides. For tests only.
 //!
 //! It sees the interfaces and nothing that implements them, so that every implementation can use it in its own tests.
 
+pub mod chance;
 pub mod clock;
 pub mod consensus;
 pub mod contract;
 pub mod ipfs;
 pub mod kubo;
+pub mod net;
+pub mod scheduler;
 pub mod tasks;
 
+pub use chance::Chance;
 pub use clock::ManualClock;
 pub use consensus::FakeConsensus;
 pub use ipfs::FakeConnector;
+pub use net::Net;
+pub use scheduler::Scheduler;
 pub use tasks::{TokioSpawn, eventually};
