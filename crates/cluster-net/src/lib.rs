@@ -1,1 +1,14 @@
 //! The libp2p host: swarm, RPC wire, pubsub, block exchange, discovery, private network.
+//!
+//! [`Host`] is the handle, with the ports `Wire`, `PubSub` and `Network`; one task drives the swarm (`host/driver.rs`).
+//! What calls between peers say is not known here: streams are handed to who serves their protocol.
+
+mod addresses;
+mod behaviour;
+mod host;
+mod options;
+mod pubsub;
+mod streams;
+
+pub use host::Host;
+pub use options::{Options, Protocols, PubSubOptions, RPC_PROTOCOL, Security, Serve};
