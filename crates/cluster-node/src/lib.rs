@@ -8,6 +8,7 @@ pub mod choice;
 pub mod config;
 pub mod folder;
 pub mod identity;
+mod network;
 pub mod ports;
 pub mod state;
 pub mod wiring;

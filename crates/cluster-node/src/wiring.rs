@@ -3,18 +3,20 @@
 use crate::config::Configuration;
 use crate::folder::Folder;
 use crate::identity::Identity;
+use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
 use cluster_component::component::{
     Adder, Api, Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
 use cluster_component::errors::StartError;
-use cluster_component::ports::Clock;
+use cluster_component::ports::{Clock, Network, PubSub};
 use cluster_component::rpc::{Components, Rpc};
 use cluster_component::tasks::TaskScope;
 use cluster_crdt::CrdtConsensus;
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_http::api::restapi::RestApi;
 use cluster_ipfs::IpfsHttp;
+use cluster_net::{Host, Protocols};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
@@ -54,6 +56,7 @@ struct Base {
     rpc: Rpc,
     clock: Arc<dyn Clock>,
     store: Arc<dyn Datastore>,
+    host: Arc<Host>,
 }
 
 fn failed(component: &'static str, reason: impl fmt::Display) -> StartError {
@@ -66,6 +69,7 @@ impl Node {
     /// # Errors
     /// As the first component that fails says.
     pub async fn start(configuration: Configuration, identity: Identity, folder: Folder) -> Result<Self, StartError> {
+        let host = Host::bind(&network::options(&configuration.cluster, &identity), Protocols::new()).await?;
         let path = folder.path().join(&configuration.datastore.folder);
         let store = FjallStore::open(path, FjallOptions::default()).map_err(|e| failed("datastore", e))?;
         let store = Arc::new(store);
@@ -75,6 +79,7 @@ impl Node {
             rpc: Rpc::new(me),
             clock: Arc::new(SystemClock::new()),
             store: Arc::clone(&store) as Arc<dyn Datastore>,
+            host: Arc::new(host),
         };
         let mut node = Self {
             identity,
@@ -114,9 +119,9 @@ impl Node {
             let api = RestApi::bind(config, folder.path(), base.rpc.clone(), adder, clock).await?;
             self.apis.push(Arc::new(api));
         }
-        // The pinset first, and what follows its changes before what makes them.
-        let connector: Arc<dyn Component> = connector;
-        self.components = vec![consensus, monitor, connector, tracker, cluster];
+        // The network first; then the pinset, and what follows its changes before what makes them.
+        let (host, connector): (Arc<dyn Component>, Arc<dyn Component>) = (Arc::clone(&base.host) as _, connector);
+        self.components = vec![host, consensus, monitor, connector, tracker, cluster];
         for component in &self.components {
             Arc::clone(component).start(&self.scopes.1).await?;
         }
@@ -176,7 +181,7 @@ fn consensus(
         store: Arc::clone(&base.store),
         state: Arc::new(DsState::new(Arc::clone(&base.store))) as Arc<dyn StateRead>,
         clock: Arc::clone(&base.clock),
-        pubsub: None,
+        pubsub: Some(Arc::clone(&base.host) as Arc<dyn PubSub>),
         exchange: None,
         members: Arc::new(move || monitor.latest(&metric).into_keys().collect::<BTreeSet<PeerId>>()),
         writer: cluster_crdt::WriterOn::Thread,
@@ -229,7 +234,7 @@ fn main_component(
         allocator: configuration.allocator.build(),
         informers: informers(configuration, base),
         clock: Arc::clone(&base.clock),
-        addresses: Vec::new(),
+        addresses: base.host.addresses(),
     };
     MainCluster::new(configuration.cluster.clone(), parts)
 }
