@@ -14,6 +14,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("datastore", &["cluster_datastore"]),
     ("ipfshttp", &["cluster_ipfs"]),
     ("embedded", &["cluster_embedded"]),
+    ("libp2p", &["cluster_net", "cluster_transport", "libp2p"]),
     ("pintracker", &["cluster_peer::pintracker"]),
     ("optracker", &["cluster_peer::pintracker"]),
     ("monitor", &["cluster_peer::monitor"]),
@@ -26,6 +27,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("restapi", &["restapi", "cluster_http"]),
     ("gateway", &["cluster_http::gateway"]),
 ];
+
+const LIBRARIES: &[&str] = &["hyper", "rustls", "fjall", "lsm_tree", "libp2p", "yamux", "hickory", "mdns_sd"];
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error"];
 
@@ -55,10 +58,10 @@ fn directives(spec: &str) -> Result<String, String> {
             }
         }
     }
-    parts.insert(0, overall.to_owned());
     // Libraries speak up only when something is wrong, unless they are named.
-    parts.extend(["hyper=warn", "rustls=warn", "fjall=warn", "lsm_tree=warn"].map(str::to_owned));
-    Ok(parts.join(","))
+    let libraries = LIBRARIES.iter().map(|library| format!("{library}=warn"));
+    let all: Vec<String> = std::iter::once(overall.to_owned()).chain(libraries).chain(parts).collect();
+    Ok(all.join(","))
 }
 
 fn level(word: &str) -> Result<&'static str, String> {
@@ -80,8 +83,15 @@ mod tests {
     #[test]
     fn components_of_the_reference_have_their_places_here() {
         let filter = directives("warning,restapi:debug,crdt:ERROR").expect("read");
-        assert!(filter.starts_with("warn,restapi=debug,cluster_http=debug,cluster_crdt=error,"), "{filter}");
+        assert!(filter.starts_with("warn,"), "{filter}");
+        assert!(filter.ends_with(",restapi=debug,cluster_http=debug,cluster_crdt=error"), "{filter}");
         assert!(directives("all:error").expect("read").starts_with("error,"));
+    }
+
+    #[test]
+    fn a_library_that_is_named_speaks_up() {
+        let filter = directives("hyper:debug").expect("read");
+        assert!(filter.find("hyper=warn") < filter.find("hyper=debug"), "{filter}");
     }
 
     #[test]

@@ -83,7 +83,8 @@ impl Peer {
                 self.api = address.trim().to_owned();
             }
             seen.push(line);
-            if seen.last().is_some_and(|line| line.contains("IPFS Cluster is READY")) {
+            // The two lines come in either order.
+            if !self.api.is_empty() && seen.iter().any(|line| line.contains("IPFS Cluster is READY")) {
                 return;
             }
         }
