@@ -5,7 +5,8 @@ use crate::error::ClientError;
 use crate::stream::Values;
 use crate::upload::Upload;
 use cluster_types::{
-    AddParams, Added, Alert, Cid, GlobalPinInfo, GlobalRepoGc, Metric, PeerInfo, Pin, PinOptions, Version, pin_query,
+    AddParams, Added, Alert, BandwidthByProtocol, Cid, ConnectGraph, GlobalPinInfo, GlobalRepoGc, Metric, PeerId,
+    PeerInfo, Pin, PinOptions, Version, pin_query,
 };
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -57,6 +58,41 @@ impl Client {
     /// As [`ClientError`] says.
     pub async fn peers(&self) -> Result<Values<PeerInfo>, ClientError> {
         self.list(Ask::get("/peers")).await
+    }
+
+    /// Has a peer taken in; returns what it says of itself.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn peer_add(&self, peer: &PeerId) -> Result<PeerInfo, ClientError> {
+        let body = serde_json::json!({ "peer_id": peer.to_string() }).to_string();
+        let content_type = Some("application/json".into());
+        self.object(Ask { content_type, body: body.into(), ..Ask::post("/peers") }).await
+    }
+
+    /// Has a peer put out, its pins moved to others.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn peer_rm(&self, peer: &PeerId) -> Result<(), ClientError> {
+        self.call::<serde::de::IgnoredAny>(Ask::new(Method::DELETE, format!("/peers/{peer}"))).await.map(drop)
+    }
+
+    /// Who is connected to whom.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn connect_graph(&self) -> Result<ConnectGraph, ClientError> {
+        self.object(Ask::get("/health/graph")).await
+    }
+
+    /// Traffic of the peer, by protocol.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn bandwidth(&self) -> Result<BandwidthByProtocol, ClientError> {
+        let traffic: Option<BandwidthByProtocol> = self.object(Ask::get("/health/bandwidth")).await?;
+        Ok(traffic.unwrap_or_default())
     }
 
     /// Pins a CID.

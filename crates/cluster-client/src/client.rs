@@ -10,7 +10,7 @@ use cluster_types::ErrorBody;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, TE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty, Full, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -105,11 +105,13 @@ pub(crate) struct Ask {
     /// Path and query, as they go out.
     pub(crate) target: String,
     pub(crate) content_type: Option<String>,
+    /// A body that is here as a whole; uploads have another.
+    pub(crate) body: Bytes,
 }
 
 impl Ask {
     pub(crate) fn new(method: Method, target: impl Into<String>) -> Self {
-        Self { method, target: target.into(), content_type: None }
+        Self { method, target: target.into(), content_type: None, body: Bytes::new() }
     }
 
     pub(crate) fn get(target: impl Into<String>) -> Self {
@@ -170,7 +172,8 @@ impl Client {
     /// Sends without a body and reads the answer as a whole; nothing where the peer says that there is nothing.
     pub(crate) async fn call<T: DeserializeOwned>(&self, ask: Ask) -> Result<Option<T>, ClientError> {
         let deadline = self.deadline();
-        let response = self.send(&ask, &|| Box::pin(async { Ok(no_body()) })).await?;
+        let body = || Full::new(ask.body.clone()).map_err(|never| match never {}).boxed_unsync();
+        let response = self.send(&ask, &|| Box::pin(std::future::ready(Ok(body())))).await?;
         let status = response.status();
         if status == StatusCode::NO_CONTENT || status == StatusCode::ACCEPTED {
             return Ok(None);

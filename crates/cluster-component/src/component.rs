@@ -12,8 +12,9 @@ use crate::tasks::TaskScope;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_types::{
-    AddParams, Added, Alert, Cid, GlobalPinInfo, GlobalRepoGc, IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName,
-    Multiaddr, PeerId, PeerInfo, Pin, PinInfo, PinOptions, RepoGc, RepoGcKey, RepoStat, Timestamp, TrackerStatus,
+    AddParams, Added, Alert, BandwidthByProtocol, Cid, ConnectGraph, GlobalPinInfo, GlobalRepoGc, IpfsId, IpfsPin,
+    IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin, PinInfo, PinOptions, RepoGc, RepoGcKey,
+    RepoStat, Timestamp, TrackerStatus,
 };
 use futures::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
@@ -549,6 +550,33 @@ pub trait Cluster: Component {
     /// # Errors
     /// When the daemon could not.
     async fn repo_gc_local(&self) -> Result<RepoGc, ClusterError>;
+
+    /// Takes in a peer; returns what it says of itself.
+    ///
+    /// # Errors
+    /// When it was not taken in or does not answer.
+    async fn peer_add(&self, peer: PeerId) -> Result<PeerInfo, ClusterError>;
+
+    /// Moves a peer's pins to others and puts it out.
+    ///
+    /// # Errors
+    /// When its pins cannot be moved; then nothing was changed.
+    async fn peer_remove(&self, peer: PeerId) -> Result<(), ClusterError>;
+
+    /// Has the member at this address take this peer in.
+    ///
+    /// # Errors
+    /// When it cannot be reached or refuses.
+    async fn join(&self, address: &Multiaddr) -> Result<(), ClusterError>;
+
+    /// Who is connected to whom.
+    ///
+    /// # Errors
+    /// When the members are not known.
+    async fn connect_graph(&self) -> Result<ConnectGraph, ClusterError>;
+
+    /// Traffic of this peer, by protocol.
+    fn bandwidth(&self) -> BandwidthByProtocol;
 
     /// What was noticed of failing peers, newest first.
     fn alerts(&self) -> Vec<Alert>;

@@ -234,7 +234,7 @@ fn main_component(
         allocator: configuration.allocator.build(),
         informers: informers(configuration, base),
         clock: Arc::clone(&base.clock),
-        addresses: base.host.addresses(),
+        network: Some(Arc::clone(&base.host) as Arc<dyn Network>),
     };
     MainCluster::new(configuration.cluster.clone(), parts)
 }

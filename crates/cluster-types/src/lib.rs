@@ -11,6 +11,7 @@ pub mod address;
 pub mod cid;
 pub mod duration;
 pub mod error;
+pub mod graph_svg;
 pub mod ipfs;
 pub mod json;
 pub mod metric;

@@ -3,6 +3,7 @@
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cluster_types::GoDuration;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The version of the API that this tool speaks, which is the reference's.
@@ -97,6 +98,18 @@ pub(crate) enum Command {
 pub(crate) enum Peers {
     /// List the members of the cluster
     Ls,
+    /// Take in a peer that is connected
+    Add {
+        /// Its name
+        #[arg(value_name = "PEER ID")]
+        peer: String,
+    },
+    /// Move a peer's pins to others and put it out of the cluster
+    Rm {
+        /// Its name
+        #[arg(value_name = "PEER ID")]
+        peer: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -323,6 +336,22 @@ pub(crate) struct Recover {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Health {
+    /// Draw who is connected to whom
+    Graph {
+        /// Write it to this file instead of printing it
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+
+        /// Draw every daemon that a daemon is connected to
+        #[arg(long)]
+        all_ipfs_peers: bool,
+
+        /// Draw a picture (SVG) and not a graph for dot; without it so for a FILE that ends in .svg
+        #[arg(long)]
+        svg: bool,
+    },
+    /// List how much has passed, by protocol
+    Bandwidth,
     /// List metrics
     Metrics {
         /// Which one; their names if not given

@@ -5,9 +5,9 @@ use super::error::RpcError;
 use super::method::{Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod};
 use crate::PageStream;
 use cluster_types::{
-    Alert, Cid as CidOf, GlobalPinInfo, GlobalRepoGc, IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName, PeerId,
-    PeerInfo, Pin as PinOf, PinInfo, PinOptions, RepoGc as RepoGcOf, RepoStat as RepoStatOf, TrackerStatus,
-    Version as VersionOf,
+    Alert, BandwidthByProtocol as Traffic, Cid as CidOf, ConnectGraph as ConnectGraphOf, GlobalPinInfo, GlobalRepoGc,
+    IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin as PinOf, PinInfo, PinOptions,
+    RepoGc as RepoGcOf, RepoStat as RepoStatOf, TrackerStatus, Version as VersionOf,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -76,6 +76,16 @@ rpc_table! {
         Open unary Version (()) -> VersionOf = |c, ()| value(VersionOf { version: c.cluster.version() });
         /// What every member says of itself.
         Trusted stream Peers (()) -> PeerInfo = |c, ()| Arc::clone(&c.cluster).peers();
+        /// Takes in a peer.
+        Open unary PeerAdd (PeerId) -> PeerInfo = |c, peer| c.cluster.peer_add(peer);
+        /// Moves a peer's pins and puts it out.
+        Trusted unary PeerRemove (PeerId) -> () = |c, peer| c.cluster.peer_remove(peer);
+        /// Has a member take this peer in.
+        Closed unary Join (Multiaddr) -> () = |c, address| c.cluster.join(&address);
+        /// Who is connected to whom.
+        Closed unary ConnectGraph (()) -> ConnectGraphOf = |c, ()| c.cluster.connect_graph();
+        /// Traffic by protocol.
+        Closed unary BandwidthByProtocol (()) -> Traffic = |c, ()| value(c.cluster.bandwidth());
         /// Pins a CID, with everything of the pin given.
         Closed unary Pin (PinOf) -> PinOf = |c, pin| c.cluster.pin_object(pin);
         /// Pins what a path leads to.
@@ -159,6 +169,10 @@ rpc_table! {
         Trusted unary LogPin (PinOf) -> () = |c, pin| c.consensus.log_pin(pin);
         /// Removes a pin from the pinset.
         Trusted unary LogUnpin (CidOf) -> () = |c, cid| c.consensus.log_unpin(&cid);
+        /// Takes in a member.
+        Trusted unary AddPeer (PeerId) -> () = |c, peer| c.consensus.add_peer(peer);
+        /// Puts out a member.
+        Trusted unary RmPeer (PeerId) -> () = |c, peer| c.consensus.remove_peer(&peer);
         /// The members.
         Closed unary Peers (()) -> std::collections::BTreeSet<PeerId> = |c, ()| c.consensus.peers();
     }

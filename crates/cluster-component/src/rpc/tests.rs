@@ -32,8 +32,9 @@ fn another_peer_is_unreachable_without_a_network() {
 /// The policy of the reference, by its own list of names: what is not named here is closed.
 #[test]
 fn the_table_opens_what_the_reference_opens() {
-    let open = ["Cluster.ID", "Cluster.Version"];
+    let open = ["Cluster.ID", "Cluster.PeerAdd", "Cluster.Version"];
     let trusted = [
+        "Cluster.PeerRemove",
         "Cluster.Peers",
         "Cluster.RecoverAllLocal",
         "Cluster.RecoverLocal",
@@ -43,8 +44,10 @@ fn the_table_opens_what_the_reference_opens() {
         "PinTracker.StatusAll",
         "IPFSConnector.RepoStat",
         "IPFSConnector.SwarmPeers",
+        "Consensus.AddPeer",
         "Consensus.LogPin",
         "Consensus.LogUnpin",
+        "Consensus.RmPeer",
     ];
     for method in METHODS {
         let expected = match method.name {

@@ -1,82 +1,87 @@
-//! What becomes of the allocations of a pin when one of the peers that hold it goes.
+//! What becomes of the allocations of a pin when peers that hold it go.
 
-use super::request::{Metrics, Outcome, Peers, Shortage, count};
+use super::request::{Outcome, Shortage};
 use cluster_types::PeerId;
+use std::collections::BTreeSet;
 
-/// The factors of a pin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Factors {
-    /// At least so many peers.
+/// A pin that loses peers.
+#[derive(Debug, Clone, Copy)]
+pub struct Loss<'a> {
+    /// The peers that hold it, as it is stored.
+    pub stored: &'a [PeerId],
+    /// At least so many peers shall hold it.
     pub min: i32,
     /// At most so many.
     pub max: i32,
+    /// The peers that go.
+    pub gone: &'a BTreeSet<PeerId>,
+    /// The members. A peer that stays and is none keeps its place while there is room.
+    pub members: &'a BTreeSet<PeerId>,
 }
 
-/// A pin's allocations without the peer that leaves: those that are left, and for each that is lost another one, as far
-/// as there are any. What the pin does not need is not begun.
-///
-/// `peers` must not contain the one that leaves; `order` is the allocator's, of the other two parts of `peers`. Peers
-/// that are left and do not answer keep their place while there is room.
-///
-/// # Errors
-/// When fewer than the minimum would be left: then nothing should be changed by our own doing.
-pub fn without(
-    stored: &[PeerId],
-    leaving: &PeerId,
-    factors: Factors,
-    peers: &Peers,
-    order: &[PeerId],
-) -> Result<Outcome, Shortage> {
-    let left: Vec<PeerId> = stored.iter().filter(|peer| *peer != leaving).copied().collect();
-    let (alive, silent): (Vec<PeerId>, Vec<PeerId>) = left.into_iter().partition(|peer| holds(&peers.current, peer));
-    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let needed = i64::from(factors.min) - number(alive.len());
-    let wanted = i64::from(factors.max) - number(alive.len());
-    if needed > number(order.len()) {
-        return Err(Shortage { needed, wanted, available: count(&peers.priority) + count(&peers.candidates) });
+impl Loss<'_> {
+    /// How many of the peers that stay are members.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.stored.iter().filter(|peer| !self.gone.contains(peer) && self.members.contains(peer)).count()
     }
-    // As many as there were, and no fewer than the minimum.
-    let lost = number(stored.len()) - number(alive.len()) - number(silent.len());
-    let taken = usize::try_from(needed.max(lost).min(wanted)).unwrap_or(0).min(order.len());
-    let room = usize::try_from(factors.max).unwrap_or(0).saturating_sub(alive.len() + taken);
-    Ok(alive.into_iter().chain(order.iter().take(taken).copied()).chain(silent.into_iter().take(room)).collect())
+
+    /// Whether fewer than the minimum are left.
+    #[must_use]
+    pub fn is_too_few(&self) -> bool {
+        number(self.holders()) < i64::from(self.min)
+    }
+
+    /// The allocations without those that go: for each another one of `order`, as far as there are any. What the pin
+    /// does not need is not begun.
+    ///
+    /// # Errors
+    /// When fewer than the minimum would be left.
+    pub fn replaced(&self, order: &[PeerId]) -> Result<Outcome, Shortage> {
+        let needed = i64::from(self.min) - number(self.holders());
+        let wanted = i64::from(self.max) - number(self.holders());
+        if needed > number(order.len()) {
+            return Err(Shortage { needed, wanted, available: order.len() });
+        }
+        Ok(self.left_with(order))
+    }
+
+    /// As [`replaced`](Self::replaced), with fewer than the minimum where there are no more.
+    #[must_use]
+    pub fn left_with(&self, order: &[PeerId]) -> Outcome {
+        let left = self.stored.iter().filter(|peer| !self.gone.contains(peer)).copied();
+        let (members, silent): (Vec<PeerId>, Vec<PeerId>) = left.partition(|peer| self.members.contains(peer));
+        let max = usize::try_from(self.max).unwrap_or(0);
+        let min = usize::try_from(self.min).unwrap_or(0);
+        // As many as there were, and no fewer than the minimum.
+        let lost = self.stored.len().saturating_sub(members.len() + silent.len());
+        let needed = min.saturating_sub(members.len());
+        let taken = needed.max(lost).min(max.saturating_sub(members.len())).min(order.len());
+        let room = max.saturating_sub(members.len() + taken);
+        members.into_iter().chain(order.iter().take(taken).copied()).chain(silent.into_iter().take(room)).collect()
+    }
 }
 
-fn holds(part: &Metrics, peer: &PeerId) -> bool {
-    part.values().next().is_some_and(|by_peer| by_peer.contains_key(peer))
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster_types::{Metric, Timestamp};
-    use std::collections::BTreeMap;
-
-    fn part(peers: &[PeerId]) -> Metrics {
-        let metric = |peer: &PeerId| Metric {
-            name: "freespace".into(),
-            peer: *peer,
-            value: String::new(),
-            expire: Timestamp::ZERO,
-            valid: true,
-            weight: 0,
-            partitionable: false,
-            received_at: Timestamp::ZERO,
-        };
-        BTreeMap::from([("freespace".into(), peers.iter().map(|peer| (*peer, metric(peer))).collect())])
-    }
 
     fn four() -> [PeerId; 4] {
         std::array::from_fn(|_| PeerId::random())
     }
 
-    fn decide(stored: &[PeerId], alive: &[PeerId], free: &[PeerId], min: i32, max: i32) -> Result<Outcome, Shortage> {
-        let peers = Peers { current: part(alive), priority: Metrics::new(), candidates: part(free) };
-        without(stored, &stored[0], Factors { min, max }, &peers, free)
+    /// The first of `stored` goes.
+    fn decide(stored: &[PeerId], members: &[PeerId], free: &[PeerId], min: i32, max: i32) -> Result<Outcome, Shortage> {
+        let (gone, members) = (BTreeSet::from([stored[0]]), members.iter().copied().collect());
+        Loss { stored, min, max, gone: &gone, members: &members }.replaced(free)
     }
 
     #[test]
-    fn another_peer_takes_the_place_of_the_one_that_leaves() {
+    fn another_peer_takes_the_place_of_the_one_that_goes() {
         let [a, b, c, d] = four();
         assert_eq!(decide(&[a, b], &[b], &[c, d], 2, 3), Ok(vec![b, c]));
     }

@@ -25,12 +25,12 @@ impl MainCluster {
             Ok(id) => PeerIpfs { id: id.id, addresses: Some(id.addresses), error: String::new() },
             Err(error) => PeerIpfs { error: error.to_string(), ..PeerIpfs::default() },
         };
-        let addresses = self.parts.addresses.iter().map(|address| address.clone().with(Protocol::P2p(me)));
+        let others = peers.iter().filter(|peer| **peer != me).flat_map(|peer| self.known_addresses(peer));
         PeerInfo {
             id: Some(me),
-            addresses: Some(addresses.collect()),
+            addresses: Some(self.own_addresses()),
+            cluster_peers_addresses: Some(others.collect()),
             cluster_peers: Some(peers.into_iter().collect()),
-            cluster_peers_addresses: Some(Vec::new()),
             version: VERSION.to_owned(),
             commit: String::new(),
             rpc_protocol_version: PROTOCOL.to_owned(),
@@ -38,6 +38,20 @@ impl MainCluster {
             ipfs,
             peername: self.config.peername.clone(),
         }
+    }
+
+    fn own_addresses(&self) -> Vec<Multiaddr> {
+        let addresses = self.parts.network.iter().flat_map(|network| network.addresses());
+        addresses.map(|address| address.with(Protocol::P2p(self.parts.rpc.me()))).collect()
+    }
+
+    /// Where a peer can be reached: by its names if it has any, else by all that is known.
+    fn known_addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        let known: Vec<Multiaddr> = self.parts.network.iter().flat_map(|network| network.addresses_of(peer)).collect();
+        let named: Vec<Multiaddr> = known.iter().filter(|address| is_name(address)).cloned().collect();
+        let mut told = if named.is_empty() { known } else { named };
+        told.sort_by_cached_key(ToString::to_string);
+        told.into_iter().map(|address| address.with(Protocol::P2p(*peer))).collect()
     }
 
     /// Asks every member; those that cannot be asked are there with an error, those that refuse are left out.
@@ -66,7 +80,7 @@ impl MainCluster {
                 Err(error) if error.kind == RpcErrorKind::Unauthorized => None,
                 Err(error) => failed(error.message),
             },
-            () = sleep(&*self.parts.clock as &dyn Clock, LIST_TIMEOUT) => failed("context deadline exceeded".into()),
+            () = sleep(&*self.parts.clock as &dyn Clock, LIST_TIMEOUT) => failed(super::late().message),
         }
     }
 
@@ -92,7 +106,7 @@ impl MainCluster {
 /// among them.
 pub(super) fn is_of_use_to_others(address: &Multiaddr) -> bool {
     match address.iter().next() {
-        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)) => true,
+        _ if is_name(address) => true,
         Some(Protocol::Ip4(ip)) => {
             !(ip.is_loopback() || ip.is_link_local() || ip.is_multicast() || ip.is_unspecified() || ip.is_broadcast())
         }
@@ -102,6 +116,11 @@ pub(super) fn is_of_use_to_others(address: &Multiaddr) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_name(address: &Multiaddr) -> bool {
+    let first = address.iter().next();
+    matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)))
 }
 
 #[cfg(test)]

@@ -1,22 +1,29 @@
 //! The main component: what users order, put into effect through the others. One file for each concern.
 
+mod alerts;
+mod allocation;
 pub mod config;
+mod expiry;
 mod gc;
+mod graph;
 mod members;
+mod membership;
+mod merge;
 mod pin;
+mod repin;
 mod status;
 mod upkeep;
 
 pub use config::ClusterConfig;
 
 use cluster_component::component::{Consensus, Informer, IpfsConnector, PeerMonitor, PinAllocator, StateRead};
-use cluster_component::ports::Clock;
-use cluster_component::rpc::Rpc;
-use cluster_types::{Alert, Multiaddr};
+use cluster_component::ports::{Clock, Network};
+use cluster_component::rpc::{Rpc, RpcError, RpcErrorKind};
+use cluster_types::Alert;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The version that clients and peers see: that of the reference whose API and protocols these are.
 pub const VERSION: &str = "1.1.6";
@@ -41,8 +48,8 @@ pub struct Parts {
     pub informers: Vec<Arc<dyn Informer>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Where this peer listens for others.
-    pub addresses: Vec<Multiaddr>,
+    /// Connections to others; `None`: this peer is alone.
+    pub network: Option<Arc<dyn Network>>,
 }
 
 /// The main component.
@@ -52,6 +59,14 @@ pub struct MainCluster {
     state: Arc<dyn StateRead>,
     alerts: Mutex<VecDeque<Alert>>,
     ready: watch::Sender<bool>,
+    /// Whether this peer was put out.
+    removed: watch::Sender<bool>,
+    /// A peer fell silent.
+    lost: Notify,
+    /// Taking in and putting out go one after the other.
+    membership: tokio::sync::Mutex<()>,
+    /// This peer joined a cluster.
+    joined: Notify,
 }
 
 impl fmt::Debug for MainCluster {
@@ -66,7 +81,24 @@ impl MainCluster {
     pub fn new(config: ClusterConfig, parts: Parts) -> Self {
         let state = parts.consensus.state();
         let (ready, _) = watch::channel(false);
-        Self { config, parts, state, alerts: Mutex::default(), ready }
+        let (removed, _) = watch::channel(false);
+        Self {
+            config,
+            parts,
+            state,
+            alerts: Mutex::default(),
+            ready,
+            removed,
+            lost: Notify::new(),
+            membership: tokio::sync::Mutex::default(),
+            joined: Notify::new(),
+        }
+    }
+
+    /// Becomes true when this peer was put out of its cluster: it should stop then.
+    #[must_use]
+    pub fn removal(&self) -> watch::Receiver<bool> {
+        self.removed.subscribe()
     }
 
     /// Becomes true once the pinset can be changed and the daemon has answered.
@@ -74,4 +106,9 @@ impl MainCluster {
     pub fn readiness(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
     }
+}
+
+/// A peer took longer than it may.
+fn late() -> RpcError {
+    RpcError::new(RpcErrorKind::Unreachable, "context deadline exceeded")
 }

@@ -1,6 +1,7 @@
 //! How items stand over all peers, and trying again what failed.
 
 use super::MainCluster;
+use super::merge::Merge;
 use cluster_component::PageStream;
 use cluster_component::errors::ClusterError;
 use cluster_component::ports::sleep;
@@ -10,7 +11,7 @@ use cluster_component::rpc::{
 use cluster_types::{Cid, GlobalPinInfo, PeerId, Pin, PinInfo, PinInfoShort, Timestamp, TrackerStatus};
 use futures::StreamExt;
 use futures::future::join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,18 +80,17 @@ impl MainCluster {
     where
         M: UnaryMethod<Req = Cid, Resp = PinInfo>,
     {
-        let late = || RpcError::new(RpcErrorKind::Unreachable, "context deadline exceeded");
         // Order: an answer before the end of the time for it.
         let answer = tokio::select! {
             biased;
             answer = self.parts.rpc.call::<M>(Target::Peer(peer), cid) => answer,
-            () = sleep(&*self.parts.clock, ITEM_TIMEOUT) => Err(late()),
+            () = sleep(&*self.parts.clock, ITEM_TIMEOUT) => Err(super::late()),
         };
         (peer, answer)
     }
 
     /// What this peer says for another.
-    fn entry(&self, pin: &Pin, peer: PeerId, status: TrackerStatus, now: Timestamp, error: &str) -> PinInfo {
+    pub(super) fn entry(&self, pin: &Pin, peer: PeerId, status: TrackerStatus, now: Timestamp, error: &str) -> PinInfo {
         let daemon = self.daemon_of(&peer);
         PinInfo {
             cid: pin.cid,
@@ -131,108 +131,9 @@ impl MainCluster {
                 Ok(members) => members,
                 Err(error) => return futures::stream::iter([Err(error)]).boxed(),
             };
-            let sources = members.into_iter().map(|peer| Source::new(peer, open(&self, peer))).collect();
-            Merge { cluster: self, sources, failed: BTreeMap::new() }.pages()
+            let sources = members.into_iter().map(|peer| (peer, open(&self, peer))).collect();
+            Merge::new(self, sources).pages()
         };
         futures::stream::once(merge).flatten().boxed()
-    }
-}
-
-/// One member's stream, with the items that were read and not yet passed on.
-struct Source {
-    peer: PeerId,
-    pages: PageStream<PinInfo, RpcError>,
-    ahead: std::collections::VecDeque<(Vec<u8>, PinInfo)>,
-    ended: bool,
-}
-
-impl Source {
-    fn new(peer: PeerId, pages: PageStream<PinInfo, RpcError>) -> Self {
-        Self { peer, pages, ahead: std::collections::VecDeque::new(), ended: false }
-    }
-
-    /// Reads on if nothing is ahead.
-    async fn fill(&mut self) -> Result<(), RpcError> {
-        while self.ahead.is_empty() && !self.ended {
-            match self.pages.next().await {
-                Some(Ok(page)) => self.ahead.extend(page.into_iter().map(|info| (info.cid.sort_key(), info))),
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Err(error);
-                }
-                None => self.ended = true,
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Members' streams becoming one.
-struct Merge {
-    cluster: Arc<MainCluster>,
-    sources: Vec<Source>,
-    failed: BTreeMap<PeerId, RpcError>,
-}
-
-impl Merge {
-    fn pages(self) -> PageStream<GlobalPinInfo, ClusterError> {
-        // With one member its pages pass through as they are.
-        if self.sources.len() == 1 {
-            return self.single();
-        }
-        let pages = futures::stream::unfold(self, |mut merge| async move {
-            let page = merge.page().await;
-            if page.is_empty() { None } else { Some((Ok(page), merge)) }
-        });
-        pages.boxed()
-    }
-
-    fn single(mut self) -> PageStream<GlobalPinInfo, ClusterError> {
-        let pages = self.sources.remove(0).pages;
-        let global = |info: PinInfo| {
-            let mut global = GlobalPinInfo::default();
-            global.add(info);
-            global
-        };
-        pages.map(move |page| Ok(page?.into_iter().map(global).collect())).boxed()
-    }
-
-    async fn page(&mut self) -> Vec<GlobalPinInfo> {
-        let mut page = Vec::new();
-        while page.len() < cluster_component::PAGE_MAX {
-            for source in &mut self.sources {
-                if let Err(error) = source.fill().await
-                    && error.kind != RpcErrorKind::Unauthorized
-                {
-                    self.failed.insert(source.peer, error);
-                }
-            }
-            let Some(key) = self.sources.iter().filter_map(|s| s.ahead.front()).map(|(key, _)| key).min().cloned()
-            else {
-                break;
-            };
-            page.push(self.item(&key));
-        }
-        page
-    }
-
-    /// The item of a key: what each member says, and an error for each that could not be asked.
-    fn item(&mut self, key: &[u8]) -> GlobalPinInfo {
-        let mut global = GlobalPinInfo::default();
-        for source in &mut self.sources {
-            if source.ahead.front().is_some_and(|(front, _)| front == key)
-                && let Some((_, info)) = source.ahead.pop_front()
-            {
-                global.add(info);
-            }
-        }
-        let now = self.cluster.parts.clock.now().wall;
-        let cid = global.cid.unwrap_or_else(|| Cid::from_sort_key(key).unwrap_or_else(|_| Cid(Default::default())));
-        let pin = Pin::new(cid, Default::default());
-        for (peer, error) in &self.failed {
-            let entry = self.cluster.entry(&pin, *peer, TrackerStatus::CLUSTER_ERROR, now, &error.message);
-            global.peer_map.insert(*peer, entry.status);
-        }
-        global
     }
 }

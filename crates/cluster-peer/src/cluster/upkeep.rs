@@ -1,7 +1,7 @@
-//! What the main component does by itself: readiness, pings, metrics, expiry, alerts; and its interfaces.
+//! What the main component does by itself: readiness, pings, metrics, recovery; and its interfaces.
 
 use super::members::is_of_use_to_others;
-use super::{ALERTS_MAX, MainCluster, VERSION};
+use super::{MainCluster, VERSION};
 use async_trait::async_trait;
 use cluster_component::PageStream;
 use cluster_component::component::{Cluster, Component, Informer};
@@ -10,11 +10,11 @@ use cluster_component::ports::sleep;
 use cluster_component::rpc::{PinTracker as TrackerRpc, Target};
 use cluster_component::tasks::TaskScope;
 use cluster_types::{
-    Alert, Cid, GlobalPinInfo, GlobalRepoGc, IpfsId, Metric, PeerId, PeerInfo, Pin, PinInfo, PinOptions, PingValue,
-    RepoGc, Timestamp, TrackerStatus,
+    Alert, BandwidthByProtocol, Cid, ConnectGraph, GlobalPinInfo, GlobalRepoGc, IpfsId, Metric, Multiaddr, PeerId,
+    PeerInfo, Pin, PinInfo, PinOptions, PingValue, RepoGc, Timestamp, TrackerStatus,
 };
 use futures::StreamExt;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The wait before metrics that could not be found out are tried again.
@@ -27,7 +27,7 @@ impl MainCluster {
             return tracing::error!(%error, "the pinset is not ready");
         }
         // Pings tell others that this peer is there; its daemon may come later.
-        self.publish_ping(&PingValue { peer_name: self.config.peername.clone(), ..PingValue::default() }).await;
+        self.publish_ping(&self.ping_value(IpfsId::default())).await;
         tracing::info!("Waiting for IPFS to be ready...");
         match self.parts.connector.ready().await {
             Ok(()) => {}
@@ -41,32 +41,48 @@ impl MainCluster {
     }
 
     async fn keep_pinging(self: Arc<Self>) {
-        let mut value = PingValue { peer_name: self.config.peername.clone(), ..PingValue::default() };
         loop {
-            // A daemon that is down leaves its last known address.
-            if let Ok(id) = self.parts.connector.id().await {
-                value.ipfs_id = id.id;
-                value.ipfs_addresses = id.addresses.into_iter().filter(is_of_use_to_others).collect();
-            }
-            self.publish_ping(&value).await;
+            self.ping_now().await;
             sleep(&*self.parts.clock, self.config.monitor_ping_interval.get()).await;
         }
     }
 
+    /// Says that this peer is there. A daemon that is down leaves its last known address.
+    pub(super) async fn ping_now(&self) {
+        let daemon = match self.parts.connector.id().await {
+            Ok(id) => id,
+            Err(_) => self.daemon_of(&self.parts.rpc.me()),
+        };
+        self.publish_ping(&self.ping_value(daemon)).await;
+    }
+
+    fn ping_value(&self, daemon: IpfsId) -> PingValue {
+        PingValue {
+            peer_name: self.config.peername.clone(),
+            ipfs_id: daemon.id,
+            ipfs_addresses: daemon.addresses.into_iter().filter(is_of_use_to_others).collect(),
+        }
+    }
+
     async fn publish_ping(&self, value: &PingValue) {
+        let ping = self.ping_of(self.parts.rpc.me(), serde_json::to_string(value).unwrap_or_default());
+        if let Err(error) = self.parts.monitor.publish(ping).await {
+            tracing::warn!(%error, "the ping could not be published");
+        }
+    }
+
+    /// A ping that counts from now on.
+    pub(super) fn ping_of(&self, peer: PeerId, value: String) -> Metric {
         let ttl = self.config.monitor_ping_interval.get() * 2;
-        let ping = Metric {
+        Metric {
             name: "ping".into(),
-            peer: self.parts.rpc.me(),
-            value: serde_json::to_string(value).unwrap_or_default(),
+            peer,
+            value,
             expire: self.parts.clock.now().wall.saturating_add(ttl),
             valid: true,
             weight: 0,
             partitionable: false,
             received_at: Timestamp::ZERO,
-        };
-        if let Err(error) = self.parts.monitor.publish(ping).await {
-            tracing::warn!(%error, "the ping could not be published");
         }
     }
 
@@ -79,7 +95,7 @@ impl MainCluster {
     }
 
     /// Publishes what is valid; returns the shortest time that any of it counts.
-    async fn inform(&self, informer: &dyn Informer) -> Option<Duration> {
+    pub(super) async fn inform(&self, informer: &dyn Informer) -> Option<Duration> {
         let (now, mut shortest) = (self.parts.clock.now().wall, None::<Duration>);
         for metric in informer.metrics().await {
             if metric.is_discardable(now) {
@@ -95,41 +111,6 @@ impl MainCluster {
         shortest
     }
 
-    /// Unpins what has expired. Sleeps until the next pin expires, but no longer than the interval, since pins come
-    /// from elsewhere too.
-    async fn keep_expiring(self: Arc<Self>) {
-        loop {
-            let now = self.parts.clock.now().wall;
-            let next = self.expire(now).await;
-            let interval = self.config.state_sync_interval.get();
-            let wait = next.map_or(interval, |next| next.saturating_since(now).min(interval));
-            sleep(&*self.parts.clock, wait.max(Duration::from_secs(1))).await;
-        }
-    }
-
-    /// Unpins what has expired; returns when the next pin will.
-    async fn expire(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.config.follower_mode {
-            return None;
-        }
-        let mut next = None::<Timestamp>;
-        let mut pages = Arc::clone(&self.state).list();
-        while let Some(Ok(pins)) = pages.next().await {
-            for pin in pins {
-                if pin.is_expired(now) {
-                    tracing::info!(cid = %pin.cid, "a pin has expired");
-                    if let Err(error) = self.log_unpin(&pin.cid).await {
-                        tracing::warn!(cid = %pin.cid, %error, "an expired pin could not be removed");
-                    }
-                } else if !pin.options.expire_at.is_zero() {
-                    next = Some(next.map_or(pin.options.expire_at, |next| next.min(pin.options.expire_at)));
-                }
-            }
-            tokio::task::yield_now().await;
-        }
-        next
-    }
-
     async fn keep_recovering(self: Arc<Self>) {
         loop {
             sleep(&*self.parts.clock, self.config.pin_recover_interval.get()).await;
@@ -139,21 +120,6 @@ impl MainCluster {
                     tracing::warn!(%error, "failed items could not be tried again");
                 }
             }
-        }
-    }
-
-    async fn collect_alerts(self: Arc<Self>) {
-        let mut alerts = self.parts.monitor.alerts();
-        while let Some(alert) = alerts.next().await {
-            if self.config.follower_mode {
-                continue;
-            }
-            tracing::warn!(peer = %alert.metric.peer, metric = alert.metric.name, "a peer does not renew a metric");
-            let mut kept = self.alerts.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() == ALERTS_MAX {
-                kept.pop_back();
-            }
-            kept.push_front(alert);
         }
     }
 }
@@ -175,11 +141,17 @@ impl Component for MainCluster {
         }
         tasks.spawn_until_stopped("cluster-expire", Arc::clone(&self).keep_expiring());
         tasks.spawn_until_stopped("cluster-recover", Arc::clone(&self).keep_recovering());
+        tasks.spawn_until_stopped("cluster-heal", Arc::clone(&self).keep_healing());
+        tasks.spawn_until_stopped("cluster-newcomers", Arc::clone(&self).greet_newcomers());
+        tasks.spawn_until_stopped("cluster-joined", Arc::clone(&self).settle_in());
+        tasks.spawn_until_stopped("cluster-membership", Arc::clone(&self).watch_membership());
         tasks.spawn_until_stopped("cluster-alerts", self.collect_alerts());
         Ok(())
     }
 
-    async fn shutdown(&self) {}
+    async fn shutdown(&self) {
+        self.leave().await;
+    }
 }
 
 #[async_trait]
@@ -226,7 +198,7 @@ impl Cluster for MainCluster {
     }
 
     async fn block_allocate(&self, pin: Pin) -> Result<Vec<PeerId>, ClusterError> {
-        self.allocate_blocks(pin)
+        self.allocate_blocks(pin).await
     }
 
     async fn status(&self, cid: &Cid) -> Result<GlobalPinInfo, ClusterError> {
@@ -257,8 +229,28 @@ impl Cluster for MainCluster {
         self.gc_here().await
     }
 
+    async fn peer_add(&self, peer: PeerId) -> Result<PeerInfo, ClusterError> {
+        self.add_member(peer).await
+    }
+
+    async fn peer_remove(&self, peer: PeerId) -> Result<(), ClusterError> {
+        self.remove_member(peer).await
+    }
+
+    async fn join(&self, address: &Multiaddr) -> Result<(), ClusterError> {
+        self.join_at(address).await
+    }
+
+    async fn connect_graph(&self) -> Result<ConnectGraph, ClusterError> {
+        self.draw_graph().await
+    }
+
+    fn bandwidth(&self) -> BandwidthByProtocol {
+        self.traffic()
+    }
+
     fn alerts(&self) -> Vec<Alert> {
-        self.alerts.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.kept_alerts()
     }
 
     fn ipfs_id_of(&self, peer: &PeerId) -> IpfsId {

@@ -11,6 +11,7 @@ use crate::cli::{Cli, Command, Encoding, Ipfs, Peers};
 use crate::failure::{Doing, Failure};
 use crate::format::Show;
 use cluster_client::{Client, ClientError, Host};
+use cluster_types::PeerId;
 use futures::Stream;
 use futures::StreamExt;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ async fn command(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Id => client.id().await?.show(*encoding),
         Command::Version => client.version().await?.show(*encoding),
         Command::Peers(Peers::Ls) => show_all(client.peers().await?, *encoding).await?,
+        Command::Peers(Peers::Add { peer }) => client.peer_add(&peer_id(&peer)?).await?.show(*encoding),
+        Command::Peers(Peers::Rm { peer }) => client.peer_rm(&peer_id(&peer)?).await?,
         Command::Add(args) => add::run(context, args).await?,
         Command::Pin(args) => pin::run(context, args).await?,
         Command::Status(args) => status::status(context, args).await?,
@@ -49,6 +52,10 @@ async fn command(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Ipfs(Ipfs::Gc { local }) => client.repo_gc(local).await?.show(*encoding),
     }
     Ok(())
+}
+
+fn peer_id(text: &str) -> Result<PeerId, Failure> {
+    cluster_types::peer_id::parse(text).doing("parsing peer ID")
 }
 
 /// Shows each item as it comes; an error ends it.

@@ -1,5 +1,6 @@
 //! How answers look: the reference's text, or its JSON.
 
+pub(crate) mod dot;
 mod human;
 mod progress;
 mod text;

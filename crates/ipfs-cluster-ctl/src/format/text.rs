@@ -2,8 +2,8 @@
 
 use super::human;
 use cluster_types::{
-    Added, Alert, GlobalPinInfo, GlobalRepoGc, Metric, PeerInfo, Pin, PinMode, PinType, Timestamp, TrackerStatus,
-    Version,
+    Added, Alert, BandwidthByProtocol, GlobalPinInfo, GlobalRepoGc, Metric, PeerInfo, Pin, PinMode, PinType,
+    ProtocolBandwidth, Timestamp, TrackerStatus, Version,
 };
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -173,6 +173,22 @@ impl Text for Vec<Alert> {
     }
 }
 
+impl Text for BandwidthByProtocol {
+    fn text(&self) -> String {
+        let bytes = |count: i64| human::bytes(u64::try_from(count).unwrap_or(0));
+        let one = |(protocol, traffic): (&String, &ProtocolBandwidth)| {
+            format!(
+                "{protocol:>25}: In: {:>7}. Out: {:>7}. RateIn: {:.2}B/s. RateOut: {:.2}B/s\n",
+                bytes(traffic.total_in),
+                bytes(traffic.total_out),
+                traffic.rate_in,
+                traffic.rate_out
+            )
+        };
+        self.iter().map(one).collect()
+    }
+}
+
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), since.subsec_nanos())
@@ -230,6 +246,18 @@ mod tests {
             )
         );
         assert!(pin.text().contains(&format!("| foo | PIN | Repl. Factor: 1--2 | Allocations: [{}] |", peer())));
+    }
+
+    #[test]
+    fn traffic_reads_as_the_reference_prints_it() {
+        let traffic = |total_in, total_out| ProtocolBandwidth { total_in, total_out, rate_in: 0.0, rate_out: 1.239 };
+        let passed: BandwidthByProtocol =
+            [(String::new(), traffic(364, 364)), ("/ipfs/bitswap/1.2.0".to_owned(), traffic(8_100, 16_000))].into();
+        assert_eq!(
+            passed.text(),
+            "                         : In:   364 B. Out:   364 B. RateIn: 0.00B/s. RateOut: 1.24B/s\n      \
+             /ipfs/bitswap/1.2.0: In:  8.1 kB. Out:   16 kB. RateIn: 0.00B/s. RateOut: 1.24B/s\n"
+        );
     }
 
     #[test]

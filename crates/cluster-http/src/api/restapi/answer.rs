@@ -36,6 +36,13 @@ pub(super) fn object<T: Serialize>(result: Result<T, RpcError>) -> Answer {
     }
 }
 
+/// A picture.
+pub(super) fn svg(picture: String) -> Answer {
+    let mut response = Response::new(buffered(picture));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"));
+    response
+}
+
 /// The value as JSON and a line end.
 pub(super) fn line<T: Serialize>(value: &T) -> Vec<u8> {
     let mut body = cluster_types::json::to_go_json(value);
