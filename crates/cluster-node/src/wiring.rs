@@ -22,7 +22,7 @@ use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
 use cluster_peer::informer::pinqueue::PinQueueInformer;
 use cluster_peer::informer::tags::TagsInformer;
-use cluster_peer::monitor::pubsubmon::PubsubMonitor;
+use cluster_peer::monitor::pubsubmon::{self, PubsubMonitor};
 use cluster_peer::pintracker::{self, Tracked};
 use cluster_peer::state::dsstate::DsState;
 use cluster_types::store::Datastore;
@@ -100,7 +100,7 @@ impl Node {
     }
 
     async fn build(&mut self, configuration: Configuration, folder: &Folder, base: Base) -> Result<(), StartError> {
-        let monitor = Arc::new(PubsubMonitor::new(configuration.monitor.clone(), Arc::clone(&base.clock)));
+        let monitor = Arc::new(monitor(&configuration, &base));
         let consensus = consensus(&configuration, &base, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
         let connector = connector(&configuration, &base)?;
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
@@ -168,6 +168,12 @@ impl Node {
 
 fn scope() -> TaskScope {
     TaskScope::new(Arc::new(TokioSpawn::current()))
+}
+
+fn monitor(configuration: &Configuration, base: &Base) -> PubsubMonitor {
+    let pubsub = Some(Arc::clone(&base.host) as Arc<dyn PubSub>);
+    let parts = pubsubmon::Parts { me: base.me, clock: Arc::clone(&base.clock), pubsub };
+    PubsubMonitor::new(configuration.monitor.clone(), parts)
 }
 
 fn consensus(

@@ -1,3 +1,4 @@
 //! Monitors: collect the metrics of all peers.
 
 pub mod pubsubmon;
+mod wire;

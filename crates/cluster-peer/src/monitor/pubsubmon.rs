@@ -3,11 +3,13 @@
 //! Without a network it holds the metrics of this peer alone. A peer whose clock differs from ours counts like any
 //! other; by how much it differs is a metric of its own, `clock_skew`, that is made here and told to nobody.
 
+use super::wire;
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster_component::component::{Component, PeerMonitor};
 use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_component::errors::{NetError, StartError};
-use cluster_component::ports::{Clock, sleep};
+use cluster_component::ports::{Clock, Message, PubSub, Topic, sleep};
 use cluster_component::tasks::TaskScope;
 use cluster_core::monitor::{ClockOf, Metrics, Skew};
 use cluster_types::{Alert, GoDuration, Metric, MetricName, PeerId, Time};
@@ -16,6 +18,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
@@ -51,10 +54,23 @@ impl ComponentConfig for PubsubmonConfig {
     }
 }
 
+/// What the monitor is made of.
+#[allow(missing_debug_implementations)] // Its parts are traits that need not show themselves.
+pub struct Parts {
+    /// This peer.
+    pub me: PeerId,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How metrics are spread; `None`: this peer is alone.
+    pub pubsub: Option<Arc<dyn PubSub>>,
+}
+
 /// The monitor.
 pub struct PubsubMonitor {
     config: PubsubmonConfig,
+    me: PeerId,
     clock: Arc<dyn Clock>,
+    pubsub: Option<Arc<dyn PubSub>>,
     metrics: Mutex<Metrics>,
     alerts: broadcast::Sender<Alert>,
 }
@@ -68,9 +84,10 @@ impl fmt::Debug for PubsubMonitor {
 impl PubsubMonitor {
     /// A monitor that knows nothing yet.
     #[must_use]
-    pub fn new(config: PubsubmonConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(config: PubsubmonConfig, parts: Parts) -> Self {
         let (alerts, _) = broadcast::channel(ALERTS_BEHIND_MAX);
-        Self { config, clock, metrics: Mutex::default(), alerts }
+        let Parts { me, clock, pubsub } = parts;
+        Self { config, me, clock, pubsub, metrics: Mutex::default(), alerts }
     }
 
     fn metrics(&self) -> MutexGuard<'_, Metrics> {
@@ -83,6 +100,20 @@ impl PubsubMonitor {
             let now = self.clock.now();
             for metric in self.metrics().expired(now) {
                 let _nobody_listens = self.alerts.send(Alert { metric, triggered_at: now.wall });
+            }
+        }
+    }
+
+    /// Takes what others say of themselves. What one peer says of another is not believed; the reference believes it.
+    async fn listen(self: Arc<Self>, mut messages: BoxStream<'static, Message>) {
+        while let Some(message) = messages.next().await {
+            match wire::decode(&message.data) {
+                Ok(metric) if metric.peer == message.from => self.take(metric, ClockOf::Sender),
+                Ok(metric) => {
+                    let (from, about) = (message.from, metric.peer);
+                    tracing::debug!(%from, %about, "a peer sent a metric of another one: dropped");
+                }
+                Err(error) => tracing::debug!(peer = %message.from, %error, "a message on metrics makes no sense"),
             }
         }
     }
@@ -113,6 +144,11 @@ impl PubsubMonitor {
     }
 }
 
+/// The reference's topic of metrics.
+fn topic() -> Topic {
+    Topic("monitor.metrics".into())
+}
+
 #[async_trait]
 impl Component for PubsubMonitor {
     fn key(&self) -> &'static str {
@@ -120,6 +156,12 @@ impl Component for PubsubMonitor {
     }
 
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
+        if let Some(pubsub) = &self.pubsub {
+            // Our own are taken when they are published.
+            let me = self.me;
+            let messages = pubsub.subscribe(&topic(), Arc::new(|_| true)).filter(move |m| ready(m.from != me)).boxed();
+            tasks.spawn_until_stopped("monitor-listen", Arc::clone(&self).listen(messages));
+        }
         tasks.spawn_until_stopped("monitor-check", self.check());
         Ok(())
     }
@@ -130,8 +172,12 @@ impl Component for PubsubMonitor {
 #[async_trait]
 impl PeerMonitor for PubsubMonitor {
     async fn publish(&self, metric: Metric) -> Result<(), NetError> {
+        let message = wire::encode(&metric);
         self.log_metric(metric);
-        Ok(())
+        match &self.pubsub {
+            Some(pubsub) => pubsub.publish(&topic(), Bytes::from(message)).await,
+            None => Ok(()),
+        }
     }
 
     fn log_metric(&self, metric: Metric) {
