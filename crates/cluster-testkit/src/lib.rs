@@ -7,6 +7,7 @@ pub mod chance;
 pub mod clock;
 pub mod consensus;
 pub mod contract;
+pub mod history;
 pub mod ipfs;
 pub mod kubo;
 pub mod net;
