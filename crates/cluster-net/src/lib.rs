@@ -5,10 +5,14 @@
 
 mod addresses;
 mod behaviour;
+mod dht;
 mod host;
+mod mdns;
 mod options;
 mod pubsub;
 mod streams;
 
 pub use host::Host;
-pub use options::{Options, Protocols, PubSubOptions, RPC_PROTOCOL, Security, Serve};
+pub use options::{
+    Connections, Options, Protocols, PubSubOptions, RPC_PROTOCOL, Reachability, Resources, Security, Serve,
+};

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use libp2p_identity::Keypair;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,18 @@ pub struct Options {
     pub no_announce: Vec<Multiaddr>,
     /// Peers of the cluster that an operator wrote down; each address ends with the peer's name.
     pub peers: Vec<Multiaddr>,
+    /// The file of known addresses: read at first, written when the host stops.
+    pub peerstore: Option<PathBuf>,
+    /// Whether peers are looked for on the local network.
+    pub mdns: bool,
+    /// How many connections are kept.
+    pub connections: Connections,
+    /// What all connections may take; `None`: anything.
+    pub resources: Option<Resources>,
+    /// Whether it relays for others, once it can be reached from everywhere. Default: yes.
+    pub relay_hop: bool,
+    /// Whether it can be reached from everywhere. Default: other peers are asked.
+    pub reachability: Option<Reachability>,
     /// How long a dial may take. Default 3 s.
     pub dial_timeout: Duration,
     /// How messages are spread.
@@ -65,10 +78,51 @@ impl Options {
             announce: Vec::new(),
             no_announce: Vec::new(),
             peers: Vec::new(),
+            peerstore: None,
+            mdns: false,
+            connections: Connections::default(),
+            resources: None,
+            relay_hop: true,
+            reachability: None,
             dial_timeout: Duration::from_secs(3),
             pubsub: PubSubOptions::default(),
         }
     }
+}
+
+/// How many connections are kept. Defaults as the reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// When there are more peers than this, connections are ended, down to the low mark.
+    pub high_water: usize,
+    /// When there are fewer than this, known peers are dialed.
+    pub low_water: usize,
+    /// Connections younger than this are left alone.
+    pub grace: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { high_water: 400, low_water: 100, grace: Duration::from_secs(120) }
+    }
+}
+
+/// What all connections together may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Bytes of memory. As the reference, each MiB stands for one inbound connection.
+    pub memory_bytes: u64,
+    /// File descriptors, one for each connection.
+    pub descriptors: u64,
+}
+
+/// From where a host can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reachability {
+    /// From everywhere.
+    Public,
+    /// Only from inside of its network.
+    Private,
 }
 
 /// How messages are spread. Defaults as the reference.

@@ -38,6 +38,8 @@ struct Entry {
     addresses: Vec<(Multiaddr, Option<Instant>)>,
     /// Lower is dialed first when a cluster is to be found.
     priority: Option<u32>,
+    /// More than a rumour: it was there, or an operator wrote it down.
+    seen: bool,
 }
 
 /// Addresses of peers, without their names.
@@ -58,6 +60,7 @@ impl Book {
             return;
         }
         let entry = self.peers.entry(peer).or_default();
+        entry.seen |= lasting != Lasting::Rumour;
         let until = lasting.until(now);
         if let Some((_, known)) = entry.addresses.iter_mut().find(|(known, _)| *known == address) {
             *known = known.and_then(|known| until.map(|until| known.max(until)));
@@ -100,6 +103,7 @@ impl Book {
     pub(crate) fn set_connected(&mut self, peer: PeerId, connected: bool, now: Instant) {
         if connected {
             self.connected.insert(peer);
+            self.peers.entry(peer).or_default().seen = true;
         } else if self.connected.remove(&peer) {
             let until = Lasting::Seen.until(now);
             for (_, known) in self.peers.get_mut(&peer).into_iter().flat_map(|entry| &mut entry.addresses) {
@@ -138,6 +142,16 @@ impl Book {
         }
     }
 
+    /// Whether a peer is more than a rumour.
+    pub(crate) fn is_seen(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|entry| entry.seen)
+    }
+
+    /// Peers that are worth remembering, with their addresses, in the order of [`by_priority`](Self::by_priority).
+    pub(crate) fn worth_remembering(&self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        self.by_priority(now).into_iter().filter(|(peer, _)| self.is_seen(peer)).collect()
+    }
+
     /// Peers with their addresses, in the order in which they should be dialed: by priority, those without one last.
     pub(crate) fn by_priority(&self, now: Instant) -> Vec<(PeerId, Vec<Multiaddr>)> {
         let mut peers: Vec<_> =
@@ -173,8 +187,10 @@ mod tests {
     fn what_is_known_of_a_connected_peer_lasts_a_day_longer() {
         let (mut book, now, peer) = (Book::default(), Instant::now(), PeerId::random());
         book.add(peer, address(1), Lasting::Rumour, now);
+        assert_eq!(book.worth_remembering(now), []);
         book.set_connected(peer, true, now);
 
+        assert_eq!(book.worth_remembering(now), [(peer, vec![address(1)])]);
         let later = now + Duration::from_secs(48 * 3600);
         assert_eq!(book.addresses(&peer, later), [address(1)]);
         book.set_connected(peer, false, later);

@@ -3,10 +3,13 @@
 mod announce;
 mod behaviour;
 mod book;
+pub(crate) mod file;
+mod kind;
 
 pub(crate) use announce::Announce;
 pub(crate) use behaviour::Behaviour;
 pub(crate) use book::{Book, Lasting};
+pub(crate) use kind::{Kind, kind};
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
@@ -18,6 +21,12 @@ pub(crate) type SharedBook = Arc<Mutex<Book>>;
 /// Whether an address goes through a relay.
 pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
     address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
+/// Whether an address has a name that is to be resolved.
+pub(crate) fn is_named(address: &Multiaddr) -> bool {
+    let first = address.iter().next();
+    matches!(first, Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_)))
 }
 
 /// The address without the name at its end, and that name. A name in the middle is that of a relay.

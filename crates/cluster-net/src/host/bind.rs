@@ -4,17 +4,17 @@ use super::command::Command;
 use super::driver::Driver;
 use super::inbound::Served;
 use super::{Shared, bandwidth::Rates, lock};
-use crate::addresses::{Announce, Lasting, SharedBook, is_supported, split};
+use crate::addresses::{Lasting, SharedBook, file, is_supported, split};
 use crate::behaviour::Behaviour;
 use crate::options::{Options, Protocols};
 use crate::pubsub::Topics;
 use cluster_transport::Meter;
 use cluster_types::Multiaddr;
 use futures::StreamExt;
-use libp2p::Swarm;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{StreamProtocol, SwarmEvent};
+use libp2p::{Swarm, relay};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, TcpListener};
@@ -36,6 +36,10 @@ pub(super) async fn bind(
 ) -> Result<(Shared, Driver), String> {
     let book = SharedBook::default();
     note_peers(&book, &options.peers);
+    if let Some(path) = &options.peerstore {
+        let read = file::read(path, &mut lock(&book), Instant::now());
+        read.map_err(|error| format!("the file of peers {} cannot be read: {error}", path.display()))?;
+    }
     let meter = Meter::default();
     let mut swarm = swarm(options, &protocols, Arc::clone(&book), meter.clone())?;
     let shared = Shared {
@@ -47,8 +51,7 @@ pub(super) async fn bind(
         rates: Arc::new(Rates::new(meter, Instant::now())),
     };
     listen(&mut swarm, &options.listen).await?;
-    let announce = Announce::new(&options.announce, &options.no_announce);
-    let driver = Driver::new(swarm, commands, shared.clone(), announce, Served::new(protocols));
+    let driver = Driver::new(swarm, commands, shared.clone(), Served::new(protocols), options);
     Ok((shared, driver))
 }
 
@@ -68,14 +71,16 @@ fn note_peers(book: &SharedBook, peers: &[Multiaddr]) {
 
 fn swarm(options: &Options, protocols: &Protocols, book: SharedBook, meter: Meter) -> Result<Swarm<Behaviour>, String> {
     let with = cluster_transport::Options { secret: options.secret, security: options.security, meter };
-    let transport = cluster_transport::build(&options.key, &with, None).map_err(|error| error.to_string())?;
+    let me = options.key.public().to_peer_id();
+    let (relayed, relay_client) = relay::client::new(me);
+    let transport = cluster_transport::build(&options.key, &with, Some(relayed)).map_err(|error| error.to_string())?;
     let protocols = protocols.keys().map(|protocol| StreamProtocol::new(protocol)).collect();
-    let behaviour = Behaviour::new(options, book, protocols)?;
+    let behaviour = Behaviour::new(options, book, protocols, relay_client)?;
     // Connections are for the connection manager to end: members stay connected.
     let config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(Duration::from_secs(u64::MAX))
         .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
-    Ok(Swarm::new(transport, behaviour, options.key.public().to_peer_id(), config))
+    Ok(Swarm::new(transport, behaviour, me, config))
 }
 
 /// Listens on what it can, and waits until the system has said where that is.

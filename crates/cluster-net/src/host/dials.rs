@@ -1,8 +1,10 @@
 //! Dials under way, and who waits for them.
 
 use super::command::Reply;
+use crate::dht::Table;
 use cluster_types::{Multiaddr, PeerId};
 use libp2p::core::transport::TransportError;
+use libp2p::kad::QueryId;
 use libp2p::swarm::{ConnectionId, DialError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -11,14 +13,31 @@ use std::io;
 /// Addresses that are told of when all have failed.
 const TOLD_MAX: usize = 8;
 
+/// A search for a peer.
+pub(super) type Search = (Table, QueryId);
+
 /// Dials under way, by peer.
 #[derive(Default)]
 pub(super) struct Dials(BTreeMap<PeerId, Dial>);
 
 #[derive(Default)]
 struct Dial {
-    under_way: BTreeSet<ConnectionId>,
     waiting: Vec<Reply<Result<(), String>>>,
+    under_way: BTreeSet<ConnectionId>,
+    tried: BTreeSet<Multiaddr>,
+    /// Searches for addresses; `None`: there was none yet.
+    searches: Option<Vec<Search>>,
+    /// Why the last one failed.
+    reason: String,
+}
+
+/// What is to be done when a dial failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another is under way, or everybody was told.
+    Nothing,
+    /// Other peers may know where it is.
+    Search,
 }
 
 impl Dials {
@@ -30,9 +49,16 @@ impl Dials {
         dial.waiting.push(reply);
     }
 
-    /// A dial begins.
-    pub(super) fn begin(&mut self, peer: PeerId, id: ConnectionId) {
-        self.0.entry(peer).or_default().under_way.insert(id);
+    /// Whether somebody still waits for a peer.
+    pub(super) fn is_awaited(&self, peer: &PeerId) -> bool {
+        self.0.get(peer).is_some_and(|dial| dial.waiting.iter().any(|waiting| !waiting.is_closed()))
+    }
+
+    /// A dial to these addresses begins.
+    pub(super) fn begin(&mut self, peer: PeerId, id: ConnectionId, tried: Vec<Multiaddr>) {
+        let dial = self.0.entry(peer).or_default();
+        dial.under_way.insert(id);
+        dial.tried.extend(tried);
     }
 
     /// The peer is there: everybody is told.
@@ -40,13 +66,54 @@ impl Dials {
         self.tell(peer, Ok(()));
     }
 
-    /// A dial failed. When it was the last one, everybody is told.
-    pub(super) fn failed(&mut self, peer: &PeerId, id: ConnectionId, reason: &str) {
-        let Some(dial) = self.0.get_mut(peer) else { return };
+    /// A dial failed. When it was the last one, and other peers have been asked, everybody is told.
+    pub(super) fn failed(&mut self, peer: &PeerId, id: ConnectionId, reason: &str) -> Next {
+        let Some(dial) = self.0.get_mut(peer) else { return Next::Nothing };
         dial.under_way.remove(&id);
-        if dial.under_way.is_empty() {
-            self.tell(peer, Err(reason.to_owned()));
+        reason.clone_into(&mut dial.reason);
+        match &dial.searches {
+            _ if !dial.under_way.is_empty() => Next::Nothing,
+            None => Next::Search,
+            Some(searches) => {
+                if searches.is_empty() {
+                    self.tell_reason(peer);
+                }
+                Next::Nothing
+            }
         }
+    }
+
+    /// Other peers are being asked.
+    pub(super) fn searching(&mut self, peer: &PeerId, searches: Vec<Search>) {
+        if let Some(dial) = self.0.get_mut(peer) {
+            dial.searches = Some(searches);
+        }
+    }
+
+    /// Who is searched for.
+    pub(super) fn searched(&self) -> Vec<PeerId> {
+        let searching = |dial: &Dial| dial.searches.as_ref().is_some_and(|searches| !searches.is_empty());
+        self.0.iter().filter(|(_, dial)| searching(dial)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// Of these addresses, those that were not tried before.
+    pub(super) fn untried(&self, peer: &PeerId, known: Vec<Multiaddr>) -> Vec<Multiaddr> {
+        let tried = self.0.get(peer).map(|dial| &dial.tried);
+        known.into_iter().filter(|address| tried.is_none_or(|tried| !tried.contains(address))).collect()
+    }
+
+    /// A search ended; returns for whom, when it was the last one and no dial is under way.
+    pub(super) fn search_ended(&mut self, search: Search) -> Option<PeerId> {
+        let (peer, dial) = self.0.iter_mut().find(|(_, dial)| dial.searches.iter().flatten().any(|s| *s == search))?;
+        let searches = dial.searches.as_mut()?;
+        searches.retain(|other| *other != search);
+        (searches.is_empty() && dial.under_way.is_empty()).then_some(*peer)
+    }
+
+    /// Nobody knows where it is, or it is not there: everybody is told.
+    pub(super) fn tell_reason(&mut self, peer: &PeerId) {
+        let reason = self.0.get(peer).map(|dial| dial.reason.clone()).unwrap_or_default();
+        self.tell(peer, Err(reason));
     }
 
     fn tell(&mut self, peer: &PeerId, outcome: Result<(), String>) {
@@ -64,7 +131,7 @@ pub(super) fn reason(error: &DialError) -> String {
         DialError::WrongPeerId { obtained, .. } => format!("another peer answers there: {obtained}"),
         DialError::Aborted => "the dial was aborted".into(),
         DialError::DialPeerConditionFalse(_) => "it is being dialed".into(),
-        DialError::Denied { cause } => format!("refused here: {cause}"),
+        DialError::Denied { cause } => format!("refused here: {}", cluster_transport::root_cause(cause)),
         DialError::Transport(tried) => {
             let told: Vec<String> = tried.iter().take(TOLD_MAX).map(one_address).collect();
             format!("all dials failed: {}", told.join("; "))
@@ -98,25 +165,26 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[test]
-    fn everybody_is_told_when_the_last_dial_failed() {
+    fn everybody_is_told_when_the_last_dial_failed_and_nobody_knows_more() {
         let (mut dials, peer) = (Dials::default(), PeerId::random());
-        let (ids, replies): (Vec<_>, Vec<_>) = (0..2)
-            .map(|n| {
+        let ids = [ConnectionId::new_unchecked(0), ConnectionId::new_unchecked(1)];
+        let answers: Vec<_> = ids
+            .iter()
+            .map(|id| {
                 let (reply, answer) = oneshot::channel();
                 dials.wait(peer, reply);
-                dials.begin(peer, ConnectionId::new_unchecked(n));
-                (ConnectionId::new_unchecked(n), answer)
+                dials.begin(peer, *id, Vec::new());
+                answer
             })
-            .unzip();
+            .collect();
 
-        dials.failed(&peer, ids[0], "one");
-        let mut replies = replies.into_iter();
-        let mut first = replies.next().expect("two");
-        assert!((&mut first).now_or_never().is_none());
+        assert_eq!(dials.failed(&peer, ids[0], "one"), Next::Nothing);
+        assert_eq!(dials.failed(&peer, ids[1], "two"), Next::Search);
+        dials.searching(&peer, Vec::new());
+        assert_eq!(dials.failed(&peer, ids[1], "three"), Next::Nothing);
 
-        dials.failed(&peer, ids[1], "two");
-        for answer in [first, replies.next().expect("two")] {
-            assert_eq!(answer.now_or_never(), Some(Ok(Err("two".to_owned()))));
+        for answer in answers {
+            assert_eq!(answer.now_or_never(), Some(Ok(Err("three".to_owned()))));
         }
     }
 }

@@ -1,11 +1,16 @@
 //! The handle of the host, and its ports.
 
+mod announcing;
 mod bandwidth;
 mod bind;
 mod command;
 mod dials;
 mod driver;
+mod gossip;
 mod inbound;
+mod keep;
+mod reach;
+mod routing;
 
 use crate::addresses::{SharedBook, split};
 use crate::options::{Options, Protocols, RPC_PROTOCOL};

@@ -1,6 +1,9 @@
 //! Hosts in one process, on loopback and on ports that the system chooses.
 
 mod connecting;
+mod finding;
+mod limits;
 mod peer;
 mod pubsub;
+mod relay;
 mod streams;
