@@ -28,7 +28,19 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("gateway", &["cluster_http::gateway"]),
 ];
 
-const LIBRARIES: &[&str] = &["hyper", "rustls", "fjall", "lsm_tree", "libp2p", "yamux", "hickory", "mdns_sd"];
+/// Libraries speak up only when something is wrong, unless they are named. The tables of peers warn when they are
+/// empty, which they are at first.
+const LIBRARIES: &[&str] = &[
+    "hyper=warn",
+    "rustls=warn",
+    "fjall=warn",
+    "lsm_tree=warn",
+    "libp2p=warn",
+    "libp2p_kad=error",
+    "yamux=warn",
+    "hickory=warn",
+    "mdns_sd=warn",
+];
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error"];
 
@@ -58,8 +70,7 @@ fn directives(spec: &str) -> Result<String, String> {
             }
         }
     }
-    // Libraries speak up only when something is wrong, unless they are named.
-    let libraries = LIBRARIES.iter().map(|library| format!("{library}=warn"));
+    let libraries = LIBRARIES.iter().map(|&library| library.to_owned());
     let all: Vec<String> = std::iter::once(overall.to_owned()).chain(libraries).chain(parts).collect();
     Ok(all.join(","))
 }

@@ -24,9 +24,7 @@ impl MainCluster {
     /// Waits for the pinset and the daemon. The API serves meanwhile.
     async fn become_ready(self: Arc<Self>) {
         if let Err(error) = self.parts.consensus.ready().await {
-            tracing::error!(%error, "the pinset is not ready");
-            self.failed.send_replace(Some(error.to_string()));
-            return;
+            return tracing::error!(%error, "the pinset is not ready");
         }
         // Pings tell others that this peer is there; its daemon may come later.
         self.publish_ping(&self.ping_value(IpfsId::default())).await;

@@ -5,6 +5,5 @@ mod crash;
 mod ctl;
 mod failures;
 mod peer;
-mod raft;
 mod state;
 mod tree;

@@ -1,3 +1,0 @@
-//! The connector `ipfshttp` as others see it.
-
-mod contract;
