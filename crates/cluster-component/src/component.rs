@@ -127,6 +127,14 @@ pub trait Consensus: Component {
     /// # Errors
     /// When something is left.
     async fn clean(&self) -> Result<(), ConsensusError>;
+
+    /// Answers a message of another member in a form that only this kind of consensus knows.
+    ///
+    /// # Errors
+    /// When it cannot be read, or this kind knows no such messages.
+    async fn message(&self, _message: Bytes) -> Result<Bytes, ConsensusError> {
+        Err(ConsensusError::Unsupported(format!("this peer's consensus is {}, which takes no messages", self.key())))
+    }
 }
 
 /// Reading the pinset.

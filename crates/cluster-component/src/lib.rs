@@ -2,12 +2,14 @@
 //! reaches the outside world, the table of what peers may ask of each other, and the frame of the configuration.
 //!
 //! Reading order: [`component`] (who does what), [`ports`] (network, clock, chance), [`rpc`] (the table and its
-//! client), [`config`] (sections and their manager), [`tasks`] (how work is started and awaited), [`errors`].
+//! client), [`content`] (reading files), [`config`] (sections and their manager), [`tasks`] (how work is started and
+//! awaited), [`errors`].
 //!
 //! There is no implementation of a component here: those are the crates beside each other one layer up.
 
 pub mod component;
 pub mod config;
+pub mod content;
 pub mod errors;
 pub mod ports;
 pub mod rpc;

@@ -1,11 +1,15 @@
 //! Which implementation of a component the configuration chooses: the one whose section is there.
 
-use cluster_component::component::PinAllocator;
+use cluster_component::component::{PinAllocator, State};
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
+use cluster_component::errors::StateError;
 use cluster_peer::allocator::ascendalloc::{AscendAllocator, AscendConfig};
 use cluster_peer::allocator::balanced::{BalancedAllocator, BalancedConfig};
 use cluster_peer::allocator::descendalloc::{DescendAllocator, DescendConfig};
 use cluster_peer::pintracker::{self, MapTrackerConfig, StatelessConfig, Tracked, maptracker, stateless};
+use cluster_peer::state::mapstate::{MapState, MapStateConfig};
+use cluster_peer::state::pinstate::{DsStateConfig, PinState};
+use cluster_types::store::Datastore;
 use std::sync::Arc;
 
 /// The tracker.
@@ -100,6 +104,49 @@ impl Default for AllocatorChoice {
     }
 }
 
+/// The state of a consensus that keeps no pins of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StateChoice {
+    /// In the datastore.
+    #[default]
+    Ds,
+    /// In memory.
+    Map,
+}
+
+impl StateChoice {
+    /// The one whose section is there; `dsstate` if none is.
+    ///
+    /// # Errors
+    /// When both are there, or the consensus has no use for the one.
+    pub(crate) fn read(document: &Document, raft: bool) -> Result<Self, ConfigError> {
+        match one_of(document, Section::State, &[DsStateConfig::KEY, MapStateConfig::KEY])? {
+            Some(MapStateConfig::KEY) if raft => Ok(Self::Map),
+            Some(MapStateConfig::KEY) => {
+                let text = "state.mapstate goes with consensus raft: the crdt keeps its pins in the datastore. Remove \
+                            the section state, or choose raft";
+                Err(ConfigError::new("state.mapstate", text))
+            }
+            _ => Ok(Self::Ds),
+        }
+    }
+
+    pub(crate) fn store(self, document: &mut Document) {
+        if self == Self::Map {
+            document.store(&MapStateConfig::default());
+        }
+    }
+
+    /// # Errors
+    /// When the datastore cannot be read.
+    pub(crate) fn build(self, store: &Arc<dyn Datastore>) -> Result<Arc<dyn State>, StateError> {
+        Ok(match self {
+            Self::Ds => Arc::new(PinState::open(Arc::clone(store))?),
+            Self::Map => Arc::new(MapState::new()),
+        })
+    }
+}
+
 /// The one of these keys that the section of the file has. Keys of others are none of ours to judge.
 pub(crate) fn one_of<'a>(
     document: &Document,
@@ -155,6 +202,15 @@ mod tests {
         let file = document(r#"{"allocator": {"balanced": {}, "ascendalloc": {}}}"#);
         let error = AllocatorChoice::read(&file, &none()).expect_err("two allocators");
         assert_eq!(error.message, "allocator names balanced and ascendalloc: keep one of them");
+    }
+
+    #[test]
+    fn a_state_that_the_consensus_cannot_use_is_explained() {
+        let file = document(r#"{"state": {"mapstate": {}}}"#);
+        assert_eq!(StateChoice::read(&file, true), Ok(StateChoice::Map));
+        let error = StateChoice::read(&file, false).expect_err("crdt");
+        assert!(error.message.contains("goes with consensus raft"), "{}", error.message);
+        assert_eq!(StateChoice::read(&document("{}"), true), Ok(StateChoice::Ds));
     }
 
     #[test]

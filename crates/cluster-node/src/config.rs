@@ -1,6 +1,6 @@
 //! All sections together: which components there are is what the file has.
 
-use crate::choice::{AllocatorChoice, TrackerChoice};
+use crate::choice::{AllocatorChoice, StateChoice, TrackerChoice, one_of};
 use crate::folder::Folder;
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
 use cluster_crdt::CrdtConfig;
@@ -13,6 +13,8 @@ use cluster_peer::informer::numpin::NumPinConfig;
 use cluster_peer::informer::pinqueue::PinQueueConfig;
 use cluster_peer::informer::tags::TagsConfig;
 use cluster_peer::monitor::pubsubmon::PubsubmonConfig;
+pub use cluster_raft::RaftConfig;
+use cluster_types::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, TcpListener};
 
@@ -64,8 +66,12 @@ impl ComponentConfig for FjallConfig {
 pub struct Configuration {
     /// The main component.
     pub cluster: ClusterConfig,
-    /// The consensus.
+    /// The consensus, unless it is raft.
     pub crdt: CrdtConfig,
+    /// The consensus, if it is raft.
+    pub raft: Option<RaftConfig>,
+    /// Raft's state.
+    pub state: StateChoice,
     /// The REST API; `None`: there is none.
     pub restapi: Option<RestApiConfig>,
     /// The IPFS daemon.
@@ -86,6 +92,8 @@ pub struct Configuration {
     pub numpin: Option<NumPinConfig>,
     /// The store.
     pub datastore: FjallConfig,
+    /// Members that this start asks to be taken in by; not part of the file.
+    pub bootstrap: Vec<Multiaddr>,
 }
 
 impl Configuration {
@@ -96,6 +104,8 @@ impl Configuration {
         Self {
             cluster: ClusterConfig { secret: Secret::new(secret), ..ClusterConfig::default() },
             crdt: CrdtConfig::default(),
+            raft: None,
+            state: StateChoice::default(),
             restapi: Some(RestApiConfig::default()),
             ipfshttp: IpfsHttpConfig::default(),
             tracker: TrackerChoice::default(),
@@ -106,6 +116,7 @@ impl Configuration {
             pinqueue: Some(PinQueueConfig::default()),
             numpin: None,
             datastore: FjallConfig::default(),
+            bootstrap: Vec::new(),
         }
     }
 
@@ -130,13 +141,19 @@ impl Configuration {
     }
 
     fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
-        if document.components(Section::Consensus) != ["crdt"] {
-            let text = "could not determine the consensus component: this version has crdt, and it alone must be there";
-            return Err(ConfigError::new("consensus", text));
-        }
+        let raft = match one_of(document, Section::Consensus, &[CrdtConfig::KEY, RaftConfig::KEY]) {
+            Ok(Some(key)) => key == RaftConfig::KEY,
+            _ => {
+                let text = "could not determine the consensus component: one of consensus.crdt and consensus.raft must \
+                            be there, and only one";
+                return Err(ConfigError::new("consensus", text));
+            }
+        };
         Ok(Self {
             cluster: document.load(environment)?.config,
             crdt: document.load(environment)?.config,
+            raft: optional(document, environment)?,
+            state: StateChoice::read(document, raft)?,
             restapi: optional(document, environment)?,
             ipfshttp: document.load(environment)?.config,
             tracker: TrackerChoice::read(document, environment)?,
@@ -147,6 +164,7 @@ impl Configuration {
             pinqueue: optional(document, environment)?,
             numpin: optional(document, environment)?,
             datastore: document.load(environment)?.config,
+            bootstrap: Vec::new(),
         })
     }
 
@@ -170,7 +188,11 @@ impl Configuration {
     fn document(&self) -> Document {
         let mut document = Document::new();
         document.store(&self.cluster);
-        document.store(&self.crdt);
+        match &self.raft {
+            Some(raft) => document.store(raft),
+            None => document.store(&self.crdt),
+        }
+        self.state.store(&mut document);
         store_if_some(&mut document, self.restapi.as_ref());
         document.store(&self.ipfshttp);
         self.tracker.store(&mut document);
@@ -182,6 +204,15 @@ impl Configuration {
         store_if_some(&mut document, self.tags.as_ref());
         document.store(&self.datastore);
         document
+    }
+
+    /// Has this start ask members at these addresses to take it in. Under raft it founds no cluster of its own then;
+    /// under crdt they are trusted, unless `distrust`.
+    pub fn join(&mut self, addresses: Vec<Multiaddr>, distrust: bool) {
+        if !distrust {
+            self.crdt.trusted_peers.extend(addresses.iter().filter_map(name_of).map(|peer| peer.to_string()));
+        }
+        self.bootstrap = addresses;
     }
 
     /// The text of `service.json`.
@@ -237,6 +268,15 @@ fn tell_what_is_not_here(document: &Document) {
     }
 }
 
+/// The peer that an address ends with.
+#[must_use]
+pub fn name_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(multiaddr::Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
 /// The address with a port that is free now. What is no IP and port stays as it is.
 fn with_free_port(text: &str) -> std::io::Result<String> {
     let mut parts: Vec<String> = text.split('/').map(str::to_owned).collect();
@@ -261,6 +301,22 @@ mod tests {
 
         let read = Configuration::load(&folder, &Environment::default());
         assert_eq!(read, Ok(configuration));
+    }
+
+    #[test]
+    fn either_consensus_is_written_and_read_back_and_both_together_are_refused() {
+        let raft = Configuration { raft: Some(RaftConfig::default()), state: StateChoice::Map, ..Configuration::new() };
+        let text = raft.to_text();
+        assert!(text.contains("\"raft\"") && !text.contains("\"crdt\"") && text.contains("\"mapstate\""), "{text}");
+        let document = Document::parse(&text).expect("JSON");
+        let read = Configuration::read(&document, &Environment::default()).expect("right");
+        assert_eq!((read.raft, read.state), (raft.raft, StateChoice::Map));
+
+        for wrong in [r#"{"consensus": {"raft": {}, "crdt": {}}}"#, r#"{"consensus": {}}"#] {
+            let document = Document::parse(wrong).expect("JSON");
+            let error = Configuration::read(&document, &Environment::default()).expect_err("not one");
+            assert!(error.message.starts_with("could not determine the consensus component"), "{}", error.message);
+        }
     }
 
     #[test]

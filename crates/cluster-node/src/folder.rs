@@ -1,6 +1,8 @@
 //! The folder of a peer: what lies where, and the lock that keeps a second process out.
 
+use cluster_types::{Multiaddr, PeerId};
 use rustix::fs::{FlockOperation, fcntl_lock};
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -33,6 +35,16 @@ impl Folder {
     #[must_use]
     pub fn identity_json(&self) -> PathBuf {
         self.0.join("identity.json")
+    }
+
+    /// The peers that a file of addresses in this folder names, one address a line. What is no address of a peer is left
+    /// out, as is a file that is not there.
+    #[must_use]
+    pub fn peers_in(&self, file: &str) -> BTreeSet<PeerId> {
+        let file = if file.is_empty() { "peerstore" } else { file };
+        let text = std::fs::read_to_string(self.0.join(file)).unwrap_or_default();
+        let addresses = text.lines().filter_map(|line| line.trim().parse::<Multiaddr>().ok());
+        addresses.filter_map(|address| crate::config::name_of(&address)).collect()
     }
 
     /// The embedded IPFS node's blocks.

@@ -2,7 +2,7 @@
 
 use crate::config::Configuration;
 use crate::folder::Folder;
-use cluster_component::component::StateRead;
+use cluster_component::component::{State, StateRead};
 use cluster_component::errors::StateError;
 use cluster_core::crdt::ReplicaError;
 use cluster_crdt::offline;
@@ -10,7 +10,9 @@ use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_peer::state::dsstate::DsState;
 use cluster_types::store::{Datastore, StoreError};
 use cluster_types::{Cid, PeerId, Pin, peer_id};
+use std::collections::BTreeSet;
 use std::io::{BufRead, Seek, SeekFrom, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why the state could not be worked on. Nothing was changed unless the text says so.
@@ -20,6 +22,9 @@ pub enum OfflineError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log or the state of raft failed.
+    #[error(transparent)]
+    Raft(#[from] cluster_raft::offline::OfflineError),
     /// The replica failed.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
@@ -75,9 +80,23 @@ impl Overrides {
 }
 
 /// The state of a peer that is not running. Hold the folder's lock meanwhile.
-#[derive(Debug)]
 pub struct Offline {
     store: Arc<FjallStore>,
+    /// How the state is kept: `None`, by the crdt.
+    raft: Option<RaftState>,
+}
+
+/// The state of a peer whose consensus is raft.
+struct RaftState {
+    state: Arc<dyn State>,
+    /// Where backups go, and how many.
+    backups: (PathBuf, usize),
+}
+
+impl std::fmt::Debug for Offline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Offline").field("raft", &self.raft.is_some()).finish_non_exhaustive()
+    }
 }
 
 impl Offline {
@@ -88,7 +107,28 @@ impl Offline {
     pub fn open(configuration: &Configuration, folder: &Folder) -> Result<Self, OfflineError> {
         folder.create()?;
         let path = folder.path().join(&configuration.datastore.folder);
-        Ok(Self { store: Arc::new(FjallStore::open(path, FjallOptions::default())?) })
+        let store = Arc::new(FjallStore::open(path, FjallOptions::default())?);
+        let raft = configuration.raft.as_ref().map(|raft| -> Result<RaftState, OfflineError> {
+            let state = configuration.state.build(&(Arc::clone(&store) as Arc<dyn Datastore>))?;
+            let keep = usize::try_from(raft.backups_rotate).unwrap_or(1);
+            Ok(RaftState { state, backups: (folder.path().to_owned(), keep) })
+        });
+        Ok(Self { raft: raft.transpose()?, store })
+    }
+
+    fn store(&self) -> Arc<dyn Datastore> {
+        Arc::clone(&self.store) as Arc<dyn Datastore>
+    }
+
+    /// The pinset as it was acknowledged.
+    fn state(&self) -> Result<Arc<dyn StateRead>, OfflineError> {
+        match &self.raft {
+            None => Ok(Arc::new(DsState::new(self.store()))),
+            Some(raft) => {
+                cluster_raft::offline::catch_up(&self.store(), Arc::clone(&raft.state))?;
+                Ok(Arc::clone(&raft.state) as Arc<dyn StateRead>)
+            }
+        }
     }
 
     /// Writes every pin as a line of JSON, in the listing order; returns how many.
@@ -96,7 +136,7 @@ impl Offline {
     /// # Errors
     /// When the store cannot be read or the file not written.
     pub fn export(&self, out: &mut impl Write) -> Result<u64, OfflineError> {
-        let state = DsState::new(Arc::clone(&self.store) as Arc<dyn Datastore>);
+        let state = self.state()?;
         let (mut count, mut after, mut line) = (0, None::<Cid>, Vec::new());
         loop {
             let pins = state.page(after.as_ref(), cluster_component::PAGE_MAX)?;
@@ -115,28 +155,61 @@ impl Offline {
     }
 
     /// Replaces the pinset. The whole input is read and checked first, into a file beside the store: only then is the
-    /// old pinset removed. Returns how many pins there are.
+    /// old pinset removed. Under raft the cluster begins anew with these members, and the old pinset is kept as a
+    /// backup. Returns how many pins there are.
     ///
     /// # Errors
     /// When a pin makes no sense (nothing was changed then), or the store fails.
-    pub fn import(&mut self, input: &mut impl BufRead, overrides: &Overrides) -> Result<u64, OfflineError> {
+    pub fn import(
+        &mut self,
+        input: &mut impl BufRead,
+        overrides: &Overrides,
+        members: &BTreeSet<PeerId>,
+    ) -> Result<u64, OfflineError> {
         let mut checked = tempfile::tempfile()?;
         let count = check(input, overrides, &mut checked)?;
         checked.seek(SeekFrom::Start(0))?;
-        offline::clean(&*self.store)?;
         let pins = read_checked(std::io::BufReader::with_capacity(1 << 20, checked), count);
-        let imported = offline::import(&*self.store, pins)?;
+        let imported = match &self.raft {
+            None => {
+                offline::clean(&*self.store)?;
+                offline::import(&*self.store, pins)?
+            }
+            Some(raft) => {
+                self.back_up(raft);
+                let damaged = |e: OfflineError| StateError::Damaged { cid: "(import)".into(), reason: e.to_string() };
+                let mut pins = pins.map(|pin| pin.map_err(damaged));
+                cluster_raft::offline::import(&self.store(), &raft.state, members, &mut pins)?
+            }
+        };
         self.store.close()?;
         Ok(imported)
     }
 
-    /// Removes the pinset.
+    /// Removes the pinset; under raft it is kept as a backup.
     ///
     /// # Errors
     /// When the store fails.
     pub fn clean(&self) -> Result<(), OfflineError> {
-        offline::clean(&*self.store)?;
+        match &self.raft {
+            None => offline::clean(&*self.store)?,
+            Some(raft) => {
+                self.back_up(raft);
+                cluster_raft::offline::clean(&*self.store, &*raft.state)?;
+            }
+        }
         Ok(self.store.close()?)
+    }
+
+    /// A pinset that is damaged can be removed all the same: that is what the order was for.
+    fn back_up(&self, raft: &RaftState) {
+        let (folder, keep) = &raft.backups;
+        let backed_up = self.state().and_then(|state| Ok(cluster_raft::offline::backup(&*state, folder, *keep)?));
+        match backed_up {
+            Ok(Some(path)) => tracing::info!("cleaning and backing up the Raft state: {}", path.display()),
+            Ok(None) => tracing::info!("cleaning an empty Raft state"),
+            Err(error) => tracing::warn!(%error, "the Raft state is removed without a backup"),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use cluster_component::component::{
 };
 use cluster_component::errors::StartError;
 use cluster_component::ports::{Clock, Network, PubSub};
-use cluster_component::rpc::{Components, Rpc};
+use cluster_component::rpc::{Cluster as ClusterRpc, Components, Rpc, Target};
 use cluster_component::tasks::TaskScope;
 use cluster_crdt::CrdtConsensus;
 use cluster_crdt::config::Trust;
@@ -26,11 +26,13 @@ use cluster_peer::informer::tags::TagsInformer;
 use cluster_peer::monitor::pubsubmon::{self, PubsubMonitor};
 use cluster_peer::pintracker::{self, Tracked};
 use cluster_peer::state::dsstate::DsState;
+use cluster_raft::{RaftConsensus, RpcCourier};
 use cluster_types::store::Datastore;
 use cluster_types::{IpfsId, Multiaddr, PeerId, PingValue};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A running peer.
 pub struct Node {
@@ -43,6 +45,25 @@ pub struct Node {
     /// In the order in which they were started.
     components: Vec<Arc<dyn Component>>,
     daemon_address: String,
+    watched: Option<Watched>,
+    consensus: Option<Arc<dyn Consensus>>,
+    /// Members that are asked to take this peer in.
+    bootstrap: Vec<Multiaddr>,
+}
+
+/// What the main component tells of itself.
+struct Watched {
+    removal: watch::Receiver<bool>,
+    failure: watch::Receiver<Option<String>>,
+}
+
+/// Why a peer should stop by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was put out of its cluster: its state is to be removed.
+    Removed,
+    /// The pinset cannot be used, since.
+    Failed(String),
 }
 
 impl fmt::Debug for Node {
@@ -92,6 +113,9 @@ impl Node {
             apis: Vec::new(),
             components: Vec::new(),
             daemon_address: configuration.ipfshttp.node_multiaddress.clone(),
+            watched: None,
+            consensus: None,
+            bootstrap: Vec::new(),
         };
         match node.build(configuration, &folder, base).await {
             Ok(()) => Ok(node),
@@ -104,13 +128,13 @@ impl Node {
 
     async fn build(&mut self, configuration: Configuration, folder: &Folder, base: Base) -> Result<(), StartError> {
         let monitor = Arc::new(monitor(&configuration, &base));
-        let consensus = consensus(&configuration, &base, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
+        let consensus = consensus(&configuration, &base, folder, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
         let connector = connector(&configuration, &base)?;
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
         let cluster = Arc::new(main_component(&configuration, &base, &consensus, &connector, &monitor));
         self.rpc.bind(Components {
             cluster: Arc::clone(&cluster) as Arc<dyn Cluster>,
-            consensus: Arc::clone(&consensus) as Arc<dyn Consensus>,
+            consensus: Arc::clone(&consensus),
             tracker: Arc::clone(&tracker) as Arc<dyn PinTracker>,
             connector: Arc::clone(&connector),
             monitor: Arc::clone(&monitor) as Arc<dyn PeerMonitor>,
@@ -124,6 +148,9 @@ impl Node {
         }
         // The network first; then the pinset, and what follows its changes before what makes them.
         let (host, connector): (Arc<dyn Component>, Arc<dyn Component>) = (Arc::clone(&base.host) as _, connector);
+        self.watched = Some(Watched { removal: cluster.removal(), failure: cluster.failure() });
+        self.consensus = Some(Arc::clone(&consensus));
+        self.bootstrap = configuration.bootstrap.clone();
         self.components = vec![host, consensus, monitor, connector, tracker, cluster];
         for component in &self.components {
             Arc::clone(component).start(&self.scopes.1).await?;
@@ -152,8 +179,50 @@ impl Node {
         &self.daemon_address
     }
 
+    /// Returns when this peer should stop by itself.
+    pub async fn ended(&self) -> Ended {
+        let Some(watched) = &self.watched else { return std::future::pending().await };
+        let (mut removal, mut failure) = (watched.removal.clone(), watched.failure.clone());
+        // Order: a peer that was put out need not be able to use the pinset. Errors: the main component is gone, and so
+        // is whoever waits here.
+        tokio::select! {
+            biased;
+            Ok(_) = removal.wait_for(|removed| *removed) => Ended::Removed,
+            Ok(reason) = failure.wait_for(Option::is_some) => Ended::Failed(reason.clone().unwrap_or_default()),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Has the members that it was told of take it in, one after the other until one does. Failures are logged.
+    pub async fn join(&self) {
+        for address in &self.bootstrap {
+            tracing::info!("Bootstrapping to {address}");
+            match self.rpc.call::<ClusterRpc::Join>(Target::Local, address.clone()).await {
+                Ok(()) => return,
+                Err(error) => tracing::error!("bootstrap to {address} failed: {error}"),
+            }
+        }
+    }
+
+    /// Stops as [`stop`](Self::stop) does, and removes the pinset, with a backup where the consensus keeps some.
+    pub async fn stop_and_clean(mut self) {
+        let consensus = self.consensus.take();
+        self.halt().await;
+        if let Some(consensus) = consensus
+            && let Err(error) = consensus.clean().await
+        {
+            tracing::error!(%error, "the state could not be removed");
+        }
+        self.close();
+    }
+
     /// Stops in order: APIs, then everything else, the last started first; then the store.
     pub async fn stop(self) {
+        self.halt().await;
+        self.close();
+    }
+
+    async fn halt(&self) {
         for api in &self.apis {
             api.shutdown().await;
         }
@@ -163,6 +232,9 @@ impl Node {
         }
         self.scopes.1.stop().await;
         self.rpc.unbind();
+    }
+
+    fn close(&self) {
         if let Err(error) = self.store.close() {
             tracing::error!(%error, "the datastore could not be closed in order");
         }
@@ -189,8 +261,22 @@ fn monitor(configuration: &Configuration, base: &Base) -> PubsubMonitor {
 fn consensus(
     configuration: &Configuration,
     base: &Base,
+    folder: &Folder,
     monitor: Arc<dyn PeerMonitor>,
-) -> Result<Arc<CrdtConsensus>, StartError> {
+) -> Result<Arc<dyn Consensus>, StartError> {
+    if let Some(config) = &configuration.raft {
+        let state = configuration.state.build(&base.store).map_err(|e| failed("raft", e))?;
+        let parts = cluster_raft::Parts {
+            me: base.me,
+            store: Arc::clone(&base.store),
+            state,
+            courier: Arc::new(RpcCourier(base.rpc.clone())),
+            clock: Arc::clone(&base.clock),
+            staging: !configuration.bootstrap.is_empty(),
+            backups: Some(folder.path().to_owned()),
+        };
+        return Ok(Arc::new(RaftConsensus::new(config.clone(), parts)));
+    }
     let metric = configuration.crdt.peerset_metric.clone();
     let parts = cluster_crdt::Parts {
         me: base.me,
@@ -213,7 +299,7 @@ fn connector(configuration: &Configuration, base: &Base) -> Result<Arc<dyn IpfsC
 fn tracker(
     configuration: &Configuration,
     base: &Base,
-    consensus: &Arc<CrdtConsensus>,
+    consensus: &Arc<dyn Consensus>,
     connector: &Arc<dyn IpfsConnector>,
     monitor: &Arc<PubsubMonitor>,
 ) -> Tracked {
@@ -227,7 +313,7 @@ fn tracker(
         me,
         whoami: Arc::new(whoami),
         store: Arc::clone(&base.store),
-        consensus: Arc::clone(consensus) as Arc<dyn Consensus>,
+        consensus: Arc::clone(consensus),
         connector: Arc::clone(connector),
         clock: Arc::clone(&base.clock),
         entropy: Box::new(SystemEntropy::new()),
@@ -238,13 +324,13 @@ fn tracker(
 fn main_component(
     configuration: &Configuration,
     base: &Base,
-    consensus: &Arc<CrdtConsensus>,
+    consensus: &Arc<dyn Consensus>,
     connector: &Arc<dyn IpfsConnector>,
     monitor: &Arc<PubsubMonitor>,
 ) -> MainCluster {
     let parts = cluster_peer::cluster::Parts {
         rpc: base.rpc.clone(),
-        consensus: Arc::clone(consensus) as Arc<dyn Consensus>,
+        consensus: Arc::clone(consensus),
         connector: Arc::clone(connector),
         monitor: Arc::clone(monitor) as Arc<dyn PeerMonitor>,
         allocator: configuration.allocator.build(),

@@ -6,7 +6,7 @@ use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector,
 use cluster_component::errors::{ConnectorError, StartError};
 use cluster_component::tasks::TaskScope;
 use cluster_component::{PAGE_MAX, PageStream};
-use cluster_types::{Cid, IpfsId, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, RepoGcKey, RepoStat};
+use cluster_types::{Cid, IpfsId, IpfsPath, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, RepoGcKey, RepoStat};
 use futures::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -200,8 +200,11 @@ impl IpfsConnector for FakeConnector {
 
     async fn resolve(&self, path: &str) -> Result<Cid, ConnectorError> {
         let world = self.called(format!("resolve {path}"))?;
-        let missing = || ConnectorError::Refused(format!("no link named in {path}"));
-        world.paths.get(path).copied().ok_or_else(missing)
+        if let Some(cid) = world.paths.get(path) {
+            return Ok(*cid);
+        }
+        let parsed = IpfsPath::parse_lenient(path).map_err(|e| ConnectorError::Invalid(e.to_string()))?;
+        parsed.bare_cid().ok_or_else(|| ConnectorError::Refused(format!("no link named in {path}")))
     }
 
     async fn repo_stat(&self) -> Result<RepoStat, ConnectorError> {

@@ -1,5 +1,6 @@
-//! What tests of several crates share: a clock that is moved by hand, an IPFS daemon that is played, and a world of many
-//! peers on one thread, with its network, that a seed decides. For tests only.
+//! What tests of several crates share: a clock that is moved by hand, IPFS daemons that are played, a world of many peers
+//! on one thread, with its network, that a seed decides, and what every implementation of an interface must do. For tests
+//! only.
 //!
 //! It sees the interfaces and nothing that implements them, so that every implementation can use it in its own tests.
 
@@ -7,6 +8,7 @@ pub mod chance;
 pub mod clock;
 pub mod consensus;
 pub mod contract;
+pub mod history;
 pub mod ipfs;
 pub mod kubo;
 pub mod net;

@@ -85,6 +85,14 @@ impl Walk {
         Self { root, seen: HashSet::from([short(&root)]), waiting: vec![root] }
     }
 
+    /// Goes on from another root, passing over what was seen.
+    pub fn also(&mut self, root: Cid) {
+        if self.seen.insert(short(&root)) {
+            self.root = root;
+            self.waiting.push(root);
+        }
+    }
+
     /// The next block, depth first. What has no links need not be supplied.
     #[allow(clippy::should_implement_trait)] // Not an iterator: between two calls the block is supplied.
     pub fn next(&mut self) -> Option<Cid> {

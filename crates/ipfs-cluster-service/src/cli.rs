@@ -64,6 +64,10 @@ pub(crate) struct Init {
     #[arg(short = 's', long)]
     pub(crate) custom_secret: bool,
 
+    /// How peers agree: crdt or raft
+    #[arg(long, default_value = "crdt", value_name = "COMPONENT")]
+    pub(crate) consensus: String,
+
     /// Overwrite a configuration that is there
     #[arg(short, long)]
     pub(crate) force: bool,
@@ -75,6 +79,14 @@ pub(crate) struct Init {
 
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
+    /// Addresses of members that take this peer in, separated by commas
+    #[arg(short = 'j', long, value_delimiter = ',', value_name = "ADDRESSES")]
+    pub(crate) bootstrap: Vec<String>,
+
+    /// Do not trust those members (crdt)
+    #[arg(long)]
+    pub(crate) no_trust: bool,
+
     /// Accepted for compatibility; does nothing
     #[arg(short, long, hide = true)]
     pub(crate) upgrade: bool,
@@ -106,6 +118,10 @@ pub(crate) struct Import {
     /// Do not ask
     #[arg(short, long)]
     pub(crate) force: bool,
+
+    /// Under raft: begin anew with this peer as the only member, when the others are lost for good
+    #[arg(long)]
+    pub(crate) alone: bool,
 
     /// Give every pin this minimal replication factor
     #[arg(long, visible_alias = "rmin", default_value_t = 0, value_name = "N")]

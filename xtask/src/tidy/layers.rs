@@ -44,7 +44,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What every crate may import for its tests.
-const FOR_TESTS: &[&str] = &["cluster-testkit", "cluster-datastore", "cluster-client", "cluster-types", "dag"];
+const FOR_TESTS: &[&str] =
+    &["cluster-testkit", "cluster-datastore", "cluster-client", "cluster-types", "dag", "cluster-peer"];
 
 /// Crates of others that only these of ours may name; no crate means nobody.
 const GUARDED: &[(&str, &[&str])] = &[

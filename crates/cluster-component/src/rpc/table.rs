@@ -175,6 +175,8 @@ rpc_table! {
         Trusted unary RmPeer (PeerId) -> () = |c, peer| c.consensus.remove_peer(&peer);
         /// The members.
         Closed unary Peers (()) -> std::collections::BTreeSet<PeerId> = |c, ()| c.consensus.peers();
+        /// Takes a message of a member of the same kind of consensus, such as raft's, and answers it.
+        Trusted unary Message (bytes::Bytes) -> bytes::Bytes = |c, message| c.consensus.message(message);
     }
     /// Figures of all peers.
     PeerMonitor {

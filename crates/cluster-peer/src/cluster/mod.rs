@@ -61,6 +61,8 @@ pub struct MainCluster {
     ready: watch::Sender<bool>,
     /// Whether this peer was put out.
     removed: watch::Sender<bool>,
+    /// Why the pinset cannot be used, if it cannot.
+    failed: watch::Sender<Option<String>>,
     /// A peer fell silent.
     lost: Notify,
     /// Taking in and putting out go one after the other.
@@ -82,6 +84,7 @@ impl MainCluster {
         let state = parts.consensus.state();
         let (ready, _) = watch::channel(false);
         let (removed, _) = watch::channel(false);
+        let (failed, _) = watch::channel(None);
         Self {
             config,
             parts,
@@ -89,6 +92,7 @@ impl MainCluster {
             alerts: Mutex::default(),
             ready,
             removed,
+            failed,
             lost: Notify::new(),
             membership: tokio::sync::Mutex::default(),
             joined: Notify::new(),
@@ -99,6 +103,12 @@ impl MainCluster {
     #[must_use]
     pub fn removal(&self) -> watch::Receiver<bool> {
         self.removed.subscribe()
+    }
+
+    /// Says why the pinset cannot be used, once that is known: this peer should stop then.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failed.subscribe()
     }
 
     /// Becomes true once the pinset can be changed and the daemon has answered.

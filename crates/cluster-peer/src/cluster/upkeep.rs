@@ -24,7 +24,9 @@ impl MainCluster {
     /// Waits for the pinset and the daemon. The API serves meanwhile.
     async fn become_ready(self: Arc<Self>) {
         if let Err(error) = self.parts.consensus.ready().await {
-            return tracing::error!(%error, "the pinset is not ready");
+            tracing::error!(%error, "the pinset is not ready");
+            self.failed.send_replace(Some(error.to_string()));
+            return;
         }
         // Pings tell others that this peer is there; its daemon may come later.
         self.publish_ping(&self.ping_value(IpfsId::default())).await;

@@ -5,14 +5,29 @@
 use super::listing;
 use bytes::Bytes;
 use cluster_component::component::{PinsetChange, State, StateRead, VisitPin};
+use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_component::errors::StateError;
 use cluster_component::{PAGE_MAX, PageStream};
 use cluster_types::store::{Batch, Datastore, DatastoreReadExt, StoreError, Table};
 use cluster_types::{Cid, Pin};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Section `state.dsstate`: it has no keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DsStateConfig {}
+
+impl ComponentConfig for DsStateConfig {
+    const SECTION: Section = Section::State;
+    const KEY: &'static str = "dsstate";
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
 
 /// The row of the mark. No CID's key begins with a zero byte, since no CID begins with the five bits 11010.
 const MARK: &[u8] = b"\0mark";

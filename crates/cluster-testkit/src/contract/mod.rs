@@ -2,6 +2,7 @@
 //! Passing them is what "can be exchanged" means here.
 
 pub mod allocator;
+pub mod connector;
 pub mod consensus;
 pub mod informer;
 pub mod state;

@@ -1,35 +1,88 @@
 //! `daemon`: runs the peer until it is told to stop.
 
+use crate::cli::Daemon;
 use crate::failure::{Doing, Failure};
 use cluster_component::config::Environment;
-use cluster_node::config::Configuration;
+use cluster_node::config::{Configuration, name_of};
 use cluster_node::folder::Folder;
 use cluster_node::identity::Identity;
-use cluster_node::wiring::Node;
+use cluster_node::state::Offline;
+use cluster_node::wiring::{Ended, Node};
+use cluster_types::Multiaddr;
 use std::future::Future;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
-    run_then(folder, |_| std::future::ready(()))
+pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
+    let joining = Joining::read(args)?;
+    run_then(folder, &joining, |_| std::future::ready(()))
+}
+
+/// Who takes this peer in.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    addresses: Vec<Multiaddr>,
+    distrust: bool,
+}
+
+impl Joining {
+    fn read(args: &Daemon) -> Result<Self, Failure> {
+        let doing = "parsing bootstrap multiaddress";
+        let mut addresses = Vec::new();
+        for text in args.bootstrap.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
+            let address: Multiaddr = text.parse().map_err(|e| Failure::new(doing, format!("{text}: {e}")))?;
+            if name_of(&address).is_none() {
+                return Err(Failure::new(doing, format!("{text} does not end with /p2p/ and the name of a peer")));
+            }
+            addresses.push(address);
+        }
+        Ok(Self { addresses, distrust: args.no_trust })
+    }
 }
 
 /// Runs the peer; `started` is called when it serves.
-pub(super) fn run_then<F, Fut>(folder: &Folder, started: F) -> Result<(), Failure>
+pub(super) fn run_then<F, Fut>(folder: &Folder, joining: &Joining, started: F) -> Result<(), Failure>
 where
     F: FnOnce(&Node) -> Fut,
     Fut: Future<Output = ()>,
 {
     let _lock = folder.lock().doing("obtaining execution lock")?;
-    let configuration = load(folder)?;
+    let mut configuration = load(folder)?;
     let identity = load_identity(folder)?;
+    if !joining.addresses.is_empty() {
+        configuration.join(joining.addresses.clone(), joining.distrust);
+        if configuration.raft.is_some() {
+            // As the reference: a peer joins a raft cluster with nothing of its own; what it had is kept as a backup.
+            let state = Offline::open(&configuration, folder).doing("cleaning raft state")?;
+            state.clean().doing("cleaning raft state")?;
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting cluster")?;
     runtime.block_on(async {
         let mut signals = Signals::new().doing("starting cluster")?;
         let node = Node::start(configuration, identity, folder.clone()).await.doing("starting cluster")?;
         started(&node).await;
-        signals.next().await;
+        let ended = {
+            let joining = async {
+                node.join().await;
+                std::future::pending::<()>().await;
+            };
+            // Order: a signal is an order; a peer that ends by itself next; joining never ends.
+            tokio::select! {
+                biased;
+                () = signals.next() => None,
+                ended = node.ended() => Some(ended),
+                () = joining => None,
+            }
+        };
         tracing::info!("shutting down");
-        stop(node, &mut signals).await
+        match ended {
+            None => stop(node.stop(), &mut signals).await,
+            Some(Ended::Removed) => stop(node.stop_and_clean(), &mut signals).await,
+            Some(Ended::Failed(reason)) => {
+                stop(node.stop(), &mut signals).await?;
+                Err(Failure::new("waiting for the pinset", reason))
+            }
+        }
     })
 }
 
@@ -37,15 +90,14 @@ pub(super) fn load(folder: &Folder) -> Result<Configuration, Failure> {
     Configuration::load(folder, &Environment::of_process()).doing("loading configurations")
 }
 
-fn load_identity(folder: &Folder) -> Result<Identity, Failure> {
+pub(super) fn load_identity(folder: &Folder) -> Result<Identity, Failure> {
     let variable = |name: &str| std::env::var(name).ok();
     let (id, key) = (variable("CLUSTER_ID"), variable("CLUSTER_PRIVATEKEY"));
     Identity::load(&folder.identity_json(), id.as_deref(), key.as_deref()).doing("loading configurations")
 }
 
 /// An orderly stop. The second signal warns, the third ends the process at once.
-async fn stop(node: Node, signals: &mut Signals) -> Result<(), Failure> {
-    let stopped = node.stop();
+async fn stop(stopped: impl Future<Output = ()>, signals: &mut Signals) -> Result<(), Failure> {
     tokio::pin!(stopped);
     let mut warned = false;
     loop {

@@ -4,18 +4,23 @@ use crate::cli::Init;
 use crate::failure::{Doing, Failure};
 use crate::prompt;
 use cluster_component::config::Environment;
-use cluster_node::config::{Configuration, Secret};
+use cluster_node::config::{Configuration, RaftConfig, Secret};
 use cluster_node::folder::Folder;
 use cluster_node::identity::Identity;
 
 pub(crate) fn run(folder: &Folder, args: &Init) -> Result<(), Failure> {
+    let raft = match args.consensus.as_str() {
+        "crdt" => None,
+        "raft" => Some(RaftConfig::default()),
+        _ => return Err(Failure::new("choosing consensus", "flag value must be set to 'raft' or 'crdt'")),
+    };
     let exists = folder.service_json().exists() || folder.identity_json().exists();
     let _lock = exists.then(|| folder.lock()).transpose().doing("obtaining execution lock")?;
     let question = "The configuration file will be overwritten. Continue? [y/n]: ";
     if folder.service_json().exists() && !args.force && !prompt::confirm(question) {
         return Ok(());
     }
-    let mut configuration = Configuration::new();
+    let mut configuration = Configuration { raft, ..Configuration::new() };
     if args.randomports {
         configuration.randomize_ports().doing("randomizing ports")?;
     }

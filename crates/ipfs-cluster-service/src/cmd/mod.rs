@@ -15,7 +15,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let folder = folder(cli.config)?;
     match cli.command {
         Command::Init(args) => init::run(&folder, &args),
-        Command::Daemon(_) => daemon::run(&folder),
+        Command::Daemon(args) => daemon::run(&folder, &args),
         Command::Up => up::run(&folder),
         Command::State(command) => state::run(&folder, command),
         Command::Version => {

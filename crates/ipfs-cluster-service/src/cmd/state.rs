@@ -1,6 +1,6 @@
 //! `state`: the pinset of a peer that is not running.
 
-use super::daemon::load;
+use super::daemon::{load, load_identity};
 use crate::cli::{Import, State};
 use crate::failure::{Doing, Failure};
 use crate::prompt;
@@ -57,8 +57,13 @@ fn import(folder: &Folder, args: &Import) -> Result<(), Failure> {
         }
     };
     let overrides = Overrides::new(args.replication_min, args.replication_max, &args.allocations).doing(doing)?;
-    let mut state = open(folder, doing)?;
-    let count = state.import(&mut BufReader::with_capacity(1 << 20, input), &overrides).doing(doing)?;
+    let configuration = load(folder)?;
+    let me = load_identity(folder)?.id();
+    // As the reference: under raft the cluster begins with the peers of the peerstore and this one.
+    let known = folder.peers_in(&configuration.cluster.peerstore_file);
+    let members = known.into_iter().filter(|_| !args.alone).chain([me]).collect();
+    let mut state = Offline::open(&configuration, folder).doing(doing)?;
+    let count = state.import(&mut BufReader::with_capacity(1 << 20, input), &overrides, &members).doing(doing)?;
     tracing::info!(pins = count, "state successfully imported.  Make sure all peers have consistent states");
     Ok(())
 }

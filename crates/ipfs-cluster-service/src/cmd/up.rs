@@ -13,7 +13,7 @@ pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
         configuration.apply(&Environment::of_process()).doing("applying environment variables to configuration")?;
         init::write(folder, &configuration)?;
     }
-    daemon::run_then(folder, |node| {
+    daemon::run_then(folder, &daemon::Joining::default(), |node| {
         println!("{}", welcome(node, folder));
         std::future::ready(())
     })

@@ -5,5 +5,6 @@ mod crash;
 mod ctl;
 mod failures;
 mod peer;
+mod raft;
 mod state;
 mod tree;

@@ -32,8 +32,13 @@ pub(crate) fn ctl() -> Command {
 
 /// A folder with a configuration for this daemon, everything else on free ports.
 pub(crate) fn init(folder: &Path, kubo: &FakeKubo) {
+    init_with(folder, kubo, &[]);
+}
+
+/// The same, with these further arguments.
+pub(crate) fn init_with(folder: &Path, kubo: &FakeKubo, args: &[&str]) {
     let mut command = service();
-    command.arg("--config").arg(folder).args(["init", "--randomports"]);
+    command.arg("--config").arg(folder).args(["init", "--randomports"]).args(args);
     let output = command.env("CLUSTER_IPFSHTTP_NODEMULTIADDRESS", kubo.multiaddr()).output().expect("init runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

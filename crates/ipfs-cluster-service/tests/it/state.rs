@@ -7,19 +7,19 @@ use std::path::Path;
 use std::process::Output;
 
 /// Recorded from the reference.
-const EXPORT: &str = include_str!("../data/state-export.ndjson");
+pub(crate) const EXPORT: &str = include_str!("../data/state-export.ndjson");
 
-fn state(folder: &Path, args: &[&str]) -> Output {
+pub(crate) fn state(folder: &Path, args: &[&str]) -> Output {
     service().arg("--config").arg(folder).arg("state").args(args).output().expect("the program runs")
 }
 
-fn export(folder: &Path) -> String {
+pub(crate) fn export(folder: &Path) -> String {
     let output = state(folder, &["export"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn import(folder: &Path, text: &str) -> Output {
+pub(crate) fn import(folder: &Path, text: &str) -> Output {
     let file = folder.join("import.json");
     std::fs::write(&file, text).expect("written");
     state(folder, &["import", "--force", file.to_str().expect("a path")])

@@ -1,0 +1,3 @@
+//! The connector `ipfshttp` as others see it.
+
+mod contract;

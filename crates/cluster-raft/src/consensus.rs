@@ -1,0 +1,478 @@
+//! The component: orders in, acknowledgements out once a majority has them on disk, changes told to whoever listens.
+
+use crate::config::RaftConfig;
+use crate::log::LogStore;
+use crate::machine::{Machine, SharedMachine};
+use crate::members::Members;
+use crate::network::Network;
+use crate::offline;
+use crate::proposer::{Order, Patience, Proposer, QUEUE_MAX, leader, wait_for_leader};
+use crate::snapshot::SnapshotFile;
+use crate::types::{Change, Engine, LogId, Member, decode, encode};
+use crate::wire::{Answer, Courier, Hello, Message, ask};
+use async_trait::async_trait;
+use bytes::Bytes;
+use cluster_component::component::{Component, Consensus, Leadership, PinsetChange, State, StateRead};
+use cluster_component::errors::{ConsensusError, StartError};
+use cluster_component::ports::Clock;
+use cluster_component::tasks::TaskScope;
+use cluster_types::store::Datastore;
+use cluster_types::{Cid, PeerId, Pin};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use openraft::LogIdOptionExt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// Changes that a listener may be behind before it is told to compare everything.
+const CHANGES_BEHIND_MAX: usize = 65_536;
+
+/// How often it is looked whether a change of the members was cut short.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// What the component is made of.
+#[allow(missing_debug_implementations)] // Its parts are traits that need not show themselves.
+pub struct Parts {
+    /// This peer.
+    pub me: PeerId,
+    /// Where log and snapshots live.
+    pub store: Arc<dyn Datastore>,
+    /// The pinset.
+    pub state: Arc<dyn State>,
+    /// The way to other members.
+    pub courier: Arc<dyn Courier>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Whether this peer waits to be taken in by others, and founds no cluster of its own.
+    pub staging: bool,
+    /// Where backups go when the state is removed; `None`: nowhere.
+    pub backups: Option<PathBuf>,
+}
+
+/// Consensus by Raft.
+pub struct RaftConsensus {
+    config: RaftConfig,
+    parts: Parts,
+    changes: broadcast::Sender<PinsetChange>,
+    running: Mutex<Option<Running>>,
+    /// This peer was told that it is no member any more.
+    removed: AtomicBool,
+    receiving: tokio::sync::Mutex<Option<Receiving>>,
+}
+
+#[derive(Clone)]
+struct Running {
+    engine: Engine,
+    machine: Arc<Machine>,
+    members: Arc<Members>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// A snapshot that is coming in. A new one takes its place: only one leader sends, one at a time.
+struct Receiving {
+    snapshot: u64,
+    next: u32,
+    file: Box<SnapshotFile>,
+}
+
+impl fmt::Debug for RaftConsensus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RaftConsensus").field("me", &self.parts.me).finish_non_exhaustive()
+    }
+}
+
+impl RaftConsensus {
+    /// A consensus that is not started.
+    #[must_use]
+    pub fn new(config: RaftConfig, parts: Parts) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES_BEHIND_MAX);
+        Self {
+            config,
+            parts,
+            changes,
+            running: Mutex::new(None),
+            removed: AtomicBool::new(false),
+            receiving: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    fn running(&self) -> Result<Running, ConsensusError> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.clone().ok_or(ConsensusError::NotRunning)
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
+            leader: self.config.wait_for_leader_timeout.get(),
+            network: self.config.network_timeout.get(),
+            retries: u32::try_from(self.config.commit_retries).unwrap_or(u32::MAX),
+            retry_delay: self.config.commit_retry_delay.get(),
+        }
+    }
+
+    fn me(&self) -> Member {
+        Member::new(self.parts.me)
+    }
+
+    async fn change(&self, change: Change) -> Result<(), ConsensusError> {
+        let (answer, answered) = oneshot::channel();
+        self.running()?.orders.try_send(Order::Own(change, answer)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                ConsensusError::Busy(format!("{QUEUE_MAX} changes wait to be confirmed already: try again"))
+            }
+            mpsc::error::TrySendError::Closed(_) => ConsensusError::NotRunning,
+        })?;
+        answered.await.unwrap_or(Err(ConsensusError::NotRunning))
+    }
+
+    /// Has the leader change the members, wherever it is.
+    async fn at_leader(&self, message: Message) -> Result<(), ConsensusError> {
+        let running = self.running()?;
+        let patience = self.patience();
+        let mut said = "context deadline exceeded".to_owned();
+        for _ in 0..=patience.retries {
+            let Some(leader) = wait_for_leader(&running.engine, patience.leader).await? else {
+                return Err(ConsensusError::NoLeader(said));
+            };
+            let answer = if leader == self.me() {
+                change_members(&running, &message).await
+            } else {
+                // The leader waits for a learner as long as that moves.
+                match ask(&*self.parts.courier, leader, &message, MEMBERS_MAX).await {
+                    Ok(answer) => answer,
+                    Err(error) => Answer::Refused(error.to_string()),
+                }
+            };
+            match answer {
+                Answer::Done => return Ok(()),
+                Answer::NotLeader(_) => said = format!("{leader} is no longer the leader"),
+                Answer::Refused(reason) => return Err(ConsensusError::Busy(reason)),
+                _ => said = format!("{leader} answered something else than it was asked"),
+            }
+            tokio::time::sleep(patience.retry_delay).await;
+        }
+        Err(ConsensusError::NoLeader(said))
+    }
+
+    /// How far this peer must be to have everything that was acknowledged anywhere before this call.
+    async fn read_index(&self, running: &Running) -> Result<Option<LogId>, ConsensusError> {
+        let patience = self.patience();
+        let mut said = "context deadline exceeded".to_owned();
+        for _ in 0..=patience.retries.max(1) {
+            let Some(leader) = wait_for_leader(&running.engine, patience.leader).await? else { break };
+            let answer = if leader == self.me() {
+                read_index_here(&running.engine, patience.network).await
+            } else {
+                let asked = ask(&*self.parts.courier, leader, &Message::ReadIndex, patience.network).await;
+                asked.unwrap_or_else(|error| Answer::Refused(error.to_string()))
+            };
+            match answer {
+                Answer::Index(index) => return Ok(index),
+                Answer::Refused(reason) => said = reason,
+                _ => said = format!("{leader} is no longer the leader"),
+            }
+            tokio::time::sleep(patience.retry_delay).await;
+        }
+        Err(ConsensusError::NoLeader(said))
+    }
+
+    async fn answer(&self, message: Message) -> Result<Answer, ConsensusError> {
+        let running = self.running()?;
+        let refused = |error: &dyn fmt::Display| Answer::Refused(error.to_string());
+        Ok(match message {
+            Message::Hello => Answer::Hello(hello(&running)),
+            Message::Append(rpc) => Answer::Append(running.engine.append_entries(rpc).await),
+            Message::Vote(rpc) => Answer::Vote(running.engine.vote(rpc).await),
+            Message::Piece { snapshot, piece, data } => self.take_piece(&running, snapshot, piece, &data).await,
+            Message::Install { snapshot, vote, meta } => {
+                let received = self.receiving.lock().await.take_if(|receiving| receiving.snapshot == snapshot);
+                // One without pieces is that of an empty pinset.
+                let file = match received {
+                    Some(receiving) => receiving.file,
+                    None => Box::new(running.machine.snapshots().begin()),
+                };
+                Answer::Installed(
+                    running.engine.install_full_snapshot(vote, openraft::Snapshot { meta, snapshot: file }).await,
+                )
+            }
+            Message::Propose(group) => {
+                let (answer, answered) = oneshot::channel();
+                match running.orders.try_send(Order::Forwarded(group, answer)) {
+                    Ok(()) => answered.await.unwrap_or(Answer::NotLeader(None)),
+                    Err(_) => refused(&"too many changes wait at the leader"),
+                }
+            }
+            change @ (Message::AddPeer(_) | Message::RemovePeer(_)) if leader(&running.engine) == Some(self.me()) => {
+                change_members(&running, &change).await
+            }
+            Message::ReadIndex if leader(&running.engine) == Some(self.me()) => {
+                read_index_here(&running.engine, self.config.network_timeout.get()).await
+            }
+            Message::AddPeer(_) | Message::RemovePeer(_) | Message::ReadIndex => {
+                Answer::NotLeader(leader(&running.engine))
+            }
+            Message::Removed => {
+                self.removed.store(true, Ordering::SeqCst);
+                Answer::Done
+            }
+        })
+    }
+
+    async fn take_piece(&self, running: &Running, snapshot: u64, piece: u32, data: &[u8]) -> Answer {
+        let mut receiving = self.receiving.lock().await;
+        if piece == 0 {
+            *receiving = Some(Receiving { snapshot, next: 0, file: Box::new(running.machine.snapshots().begin()) });
+        }
+        match receiving.as_mut().filter(|receiving| receiving.snapshot == snapshot) {
+            Some(receiving) if receiving.next == piece => match receiving.file.append(data) {
+                Ok(()) => {
+                    receiving.next += 1;
+                    running.machine.note_piece();
+                    Answer::Done
+                }
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            // It was sent again, since the answer was lost.
+            Some(receiving) if receiving.next == piece + 1 => Answer::Done,
+            _ => Answer::Refused(format!("piece {piece} of snapshot {snapshot} does not follow what is here")),
+        }
+    }
+
+    /// Founds the cluster that the configuration names, if there is none and this peer does not wait to be taken in.
+    async fn found(&self, engine: &Engine) -> Result<(), String> {
+        if self.parts.staging || engine.is_initialized().await.map_err(|e| e.to_string())? {
+            return Ok(());
+        }
+        let peers = self.config.init_peers().into_iter().chain([self.parts.me]);
+        let members: BTreeMap<Member, ()> = peers.map(|peer| (Member::new(peer), ())).collect();
+        tracing::info!(members = ?members.keys().collect::<Vec<_>>(), "a new cluster begins with these members");
+        engine.initialize(members).await.map_err(|e| e.to_string())
+    }
+
+    /// Why there is no leader, and what to do.
+    fn no_leader(&self, running: &Running) -> ConsensusError {
+        let metrics = running.engine.metrics().borrow().clone();
+        let voters: Vec<String> = metrics.membership_config.voter_ids().map(|voter| voter.to_string()).collect();
+        let needed = voters.len() / 2 + 1;
+        let within = self.config.wait_for_leader_timeout;
+        ConsensusError::NoLeader(if voters.is_empty() {
+            format!(
+                "this peer waits to be taken in by a cluster, and was not within {within}: start it with --bootstrap"
+            )
+        } else {
+            format!(
+                "no leader was elected within {within}: {needed} of the members {} must run and reach each other. If \
+                 they are lost for good: state export, then state import, at one of those that are left",
+                voters.join(", ")
+            )
+        })
+    }
+}
+
+/// The longest that taking in a member may take.
+const MEMBERS_MAX: Duration = Duration::from_secs(3_600);
+
+async fn change_members(running: &Running, message: &Message) -> Answer {
+    let changed = match message {
+        Message::AddPeer(member) => running.members.add(*member).await,
+        Message::RemovePeer(member) => running.members.remove(*member).await,
+        _ => Ok(()),
+    };
+    changed.map_or_else(|error| Answer::Refused(error.to_string()), |()| Answer::Done)
+}
+
+/// The leader makes sure that it still leads.
+async fn read_index_here(engine: &Engine, within: Duration) -> Answer {
+    match tokio::time::timeout(within, engine.get_read_log_id()).await {
+        Ok(Ok((index, _))) => Answer::Index(index),
+        Ok(Err(error)) => Answer::Refused(error.to_string()),
+        Err(_) => Answer::Refused("no majority of the members answered the leader in time".into()),
+    }
+}
+
+fn hello(running: &Running) -> Hello {
+    let metrics = running.engine.metrics().borrow().clone();
+    let members = metrics.membership_config.nodes().map(|(member, ())| *member).collect();
+    let applied = metrics.last_applied.map_or(0, |id| id.index);
+    Hello { members, progress: applied + running.machine.received.load(Ordering::Relaxed) }
+}
+
+#[async_trait]
+impl Component for RaftConsensus {
+    fn key(&self) -> &'static str {
+        "raft"
+    }
+
+    async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
+        let failed = |reason: String| StartError { component: "raft", reason };
+        let damaged = |reason: &dyn fmt::Display| {
+            failed(format!(
+                "{reason}. Nothing was changed. Remove this peer's state (state cleanup) and let it join the others \
+                 again, or import a backup"
+            ))
+        };
+        let log = LogStore::new(Arc::clone(&self.parts.store));
+        let state = Arc::clone(&self.parts.state);
+        let machine = Machine::open(&self.parts.store, state, self.changes.clone()).map_err(|e| damaged(&e))?;
+        let machine = Arc::new(machine);
+        let courier = Arc::clone(&self.parts.courier);
+        let now = u64::try_from(self.parts.clock.now().wall.unix_nanos() / 1_000).unwrap_or(0);
+        let number = log.first_number(now).map_err(|e| damaged(&e))?;
+        let engine = Engine::new(
+            self.me(),
+            Arc::new(self.config.engine()),
+            Network(Arc::clone(&courier)),
+            log,
+            SharedMachine(Arc::clone(&machine)),
+        );
+        let engine = engine.await.map_err(|e| damaged(&e))?;
+        self.found(&engine).await.map_err(failed)?;
+        let (orders, waiting) = mpsc::channel(QUEUE_MAX);
+        let (me, patience) = (self.me(), self.patience());
+        let proposer = Proposer {
+            me,
+            engine: engine.clone(),
+            courier: Arc::clone(&courier),
+            patience,
+            machine: Arc::clone(&machine),
+            number,
+        };
+        tasks.spawn_until_stopped("raft-proposer", proposer.run(waiting));
+        let one_at_a_time = tokio::sync::Mutex::default();
+        let members = Arc::new(Members { me, engine: engine.clone(), courier, patience, one_at_a_time });
+        let upkeep = Arc::clone(&members);
+        tasks.spawn_until_stopped("raft-upkeep", async move {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                upkeep.finish_joint().await;
+            }
+        });
+        let running = Running { engine, machine, members, orders };
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        Ok(())
+    }
+
+    async fn shutdown(&self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(running) = running else { return };
+        if let Err(error) = running.engine.shutdown().await {
+            tracing::error!(%error, "raft did not end in order");
+        }
+    }
+}
+
+#[async_trait]
+impl Consensus for RaftConsensus {
+    async fn ready(&self) -> Result<(), ConsensusError> {
+        let running = self.running()?;
+        let within = self.config.wait_for_leader_timeout.get();
+        if wait_for_leader(&running.engine, within).await?.is_none() {
+            return Err(self.no_leader(&running));
+        }
+        let me = self.me();
+        let mut metrics = running.engine.metrics();
+        let voter = metrics.wait_for(|now| now.membership_config.voter_ids().any(|voter| voter == me));
+        if tokio::time::timeout(within, voter).await.is_err() {
+            let text = format!("error waiting to become a Voter: this peer was not taken in within {within:?}");
+            return Err(ConsensusError::NoLeader(text));
+        }
+        self.wait_for_sync().await
+    }
+
+    async fn log_pin(&self, pin: Pin) -> Result<(), ConsensusError> {
+        self.change(Change::Put(pin.to_proto())).await
+    }
+
+    async fn log_unpin(&self, cid: &Cid) -> Result<(), ConsensusError> {
+        self.change(Change::Remove(*cid)).await
+    }
+
+    fn state(&self) -> Arc<dyn StateRead> {
+        Arc::clone(&self.parts.state) as Arc<dyn StateRead>
+    }
+
+    fn changes(&self) -> BoxStream<'static, PinsetChange> {
+        futures::stream::unfold(self.changes.subscribe(), |mut changes| async move {
+            match changes.recv().await {
+                Ok(change) => Some((change, changes)),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((PinsetChange::Resync, changes)),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        })
+        .boxed()
+    }
+
+    async fn peers(&self) -> Result<BTreeSet<PeerId>, ConsensusError> {
+        let running = self.running()?;
+        let metrics = running.engine.metrics().borrow().clone();
+        let mut peers: BTreeSet<PeerId> = metrics.membership_config.nodes().filter_map(|(m, ())| m.peer()).collect();
+        if peers.is_empty() {
+            peers.insert(self.parts.me); // Not taken in anywhere yet.
+        } else if self.removed.load(Ordering::SeqCst) {
+            peers.remove(&self.parts.me);
+        }
+        Ok(peers)
+    }
+
+    async fn add_peer(&self, peer: PeerId) -> Result<(), ConsensusError> {
+        self.at_leader(Message::AddPeer(Member::new(peer))).await
+    }
+
+    async fn remove_peer(&self, peer: &PeerId) -> Result<(), ConsensusError> {
+        self.at_leader(Message::RemovePeer(Member::new(*peer))).await
+    }
+
+    fn leadership(&self) -> Leadership {
+        let Ok(running) = self.running() else { return Leadership::Electing };
+        let metrics = running.engine.metrics().borrow().clone();
+        // A leader that no majority has heard for this long leads nobody.
+        let silent = u128::from(metrics.millis_since_quorum_ack.unwrap_or(0));
+        let alone = silent > 2 * self.config.election_timeout.get().as_millis();
+        match metrics.current_leader.and_then(|leader| leader.peer()) {
+            Some(leader) if leader == self.parts.me && alone => Leadership::Electing,
+            Some(leader) => Leadership::Peer(leader),
+            None => Leadership::Electing,
+        }
+    }
+
+    /// As the reference: the network lets in whom it knows, and all of those are trusted.
+    fn trusts(&self, _: &PeerId) -> bool {
+        true
+    }
+
+    fn set_trust(&self, _: &PeerId, _: bool) {}
+
+    async fn wait_for_sync(&self) -> Result<(), ConsensusError> {
+        let running = self.running()?;
+        let index = self.read_index(&running).await?.index();
+        let seen = running.engine.wait(Some(SYNC_MAX)).applied_index_at_least(index, "everything acknowledged").await;
+        seen.map(drop).map_err(|error| ConsensusError::Busy(format!("error waiting for consensus updates: {error}")))
+    }
+
+    async fn clean(&self) -> Result<(), ConsensusError> {
+        if self.running().is_ok() {
+            return Err(ConsensusError::Unsupported("consensus component is not shutdown".into()));
+        }
+        let failed = |error: offline::OfflineError| ConsensusError::Busy(error.to_string());
+        if let Some(folder) = &self.parts.backups {
+            let keep = usize::try_from(self.config.backups_rotate).unwrap_or(1);
+            offline::backup(&*self.parts.state, folder, keep).map_err(failed)?;
+        }
+        offline::clean(&*self.parts.store, &*self.parts.state).map_err(failed)
+    }
+
+    async fn message(&self, message: Bytes) -> Result<Bytes, ConsensusError> {
+        let unreadable =
+            |error: crate::types::FormError| ConsensusError::Unsupported(format!("a raft message: {error}"));
+        let answer = self.answer(decode(&message).map_err(unreadable)?).await?;
+        encode(&answer).map_err(unreadable)
+    }
+}
+
+/// The longest that this peer may take to be in step, a snapshot of millions of pins included.
+const SYNC_MAX: Duration = Duration::from_secs(600);
