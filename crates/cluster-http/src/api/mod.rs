@@ -1,4 +1,3 @@
 //! Ways in for clients, one folder each.
 
-pub mod gateway;
 pub mod restapi;

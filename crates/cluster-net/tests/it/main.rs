@@ -2,7 +2,6 @@
 
 mod connecting;
 mod finding;
-mod hostile;
 mod limits;
 mod peer;
 mod pubsub;

@@ -20,8 +20,7 @@ pub(crate) fn run(folder: &Folder, args: &Init) -> Result<(), Failure> {
     if folder.service_json().exists() && !args.force && !prompt::confirm(question) {
         return Ok(());
     }
-    let kind = if args.embedded { Configuration::new_embedded() } else { Configuration::new() };
-    let mut configuration = Configuration { raft, ..kind };
+    let mut configuration = Configuration { raft, ..Configuration::new() };
     if args.randomports {
         configuration.randomize_ports().doing("randomizing ports")?;
     }

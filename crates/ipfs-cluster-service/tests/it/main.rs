@@ -3,7 +3,6 @@
 mod content;
 mod crash;
 mod ctl;
-mod embedded;
 mod failures;
 mod peer;
 mod raft;

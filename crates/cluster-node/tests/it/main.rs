@@ -1,3 +1,0 @@
-//! Implementations put together as the composition root does.
-
-mod gateway;
