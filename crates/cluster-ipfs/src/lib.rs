@@ -6,6 +6,8 @@
 pub mod config;
 mod daemon;
 pub mod ipfshttp;
+mod probe;
 
 pub use config::IpfsHttpConfig;
 pub use ipfshttp::{IpfsHttp, Parts};
+pub use probe::kubo_answers;

@@ -9,12 +9,17 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, StreamProtocol};
 use libp2p::{dcutr, gossipsub, identify, ping, relay};
+use std::time::Duration;
 
 /// Connections of one peer: one is enough, two come about when both dial, and a third while a hole is punched.
 const PER_PEER_MAX: u32 = 8;
 
 /// Connections that are being made at a time, in either direction.
 const PENDING_MAX: u32 = 256;
+
+/// How often a peer is asked whether it is there, and how long it may take to answer. A connection whose other end is
+/// gone without a word is ended after two silences: nothing below notices for a quarter of an hour.
+const PING_EVERY: Duration = Duration::from_secs(15);
 
 /// Bytes of memory that stand for an inbound connection, as the reference.
 const BYTES_PER_INBOUND: u64 = 1 << 20;
@@ -55,7 +60,7 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits(options.resources)),
             addresses: addresses::Behaviour::new(book),
             identify: identify(options),
-            ping: ping::Behaviour::new(ping::Config::new()),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_EVERY)),
             gossipsub: pubsub::behaviour(&options.key, &options.pubsub)?,
             streams: streams::Behaviour::new(protocols),
             lan: dht::behaviour(me, dht::Table::Lan),

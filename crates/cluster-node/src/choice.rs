@@ -1,16 +1,88 @@
 //! Which implementation of a component the configuration chooses: the one whose section is there.
 
-use cluster_component::component::{PinAllocator, State};
+use cluster_component::component::{IpfsConnector, PinAllocator, State};
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
-use cluster_component::errors::StateError;
+use cluster_component::content::Content;
+use cluster_component::errors::{StartError, StateError};
+use cluster_component::rpc::Rpc;
+use cluster_embedded::{Embedded, EmbeddedConfig};
+use cluster_ipfs::{IpfsHttp, IpfsHttpConfig};
 use cluster_peer::allocator::ascendalloc::{AscendAllocator, AscendConfig};
 use cluster_peer::allocator::balanced::{BalancedAllocator, BalancedConfig};
 use cluster_peer::allocator::descendalloc::{DescendAllocator, DescendConfig};
 use cluster_peer::pintracker::{self, MapTrackerConfig, StatelessConfig, Tracked, maptracker, stateless};
 use cluster_peer::state::mapstate::{MapState, MapStateConfig};
 use cluster_peer::state::pinstate::{DsStateConfig, PinState};
+use cluster_types::Multiaddr;
 use cluster_types::store::Datastore;
 use std::sync::Arc;
+
+/// The IPFS daemon.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectorChoice {
+    /// A Kubo beside the peer.
+    IpfsHttp(IpfsHttpConfig),
+    /// A node in the process.
+    Embedded(EmbeddedConfig),
+}
+
+/// A connector, and where its content can be read over HTTP.
+#[allow(missing_debug_implementations)] // Its parts are traits that need not show themselves.
+pub(crate) struct BuiltConnector {
+    pub(crate) connector: Arc<dyn IpfsConnector>,
+    pub(crate) gateway: Option<(Multiaddr, Arc<dyn Content>)>,
+}
+
+impl ConnectorChoice {
+    /// The one whose section is there; `ipfshttp` if none is.
+    ///
+    /// # Errors
+    /// When both are there, or the section is not right.
+    pub(crate) fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
+        let keys = [IpfsHttpConfig::KEY, EmbeddedConfig::KEY];
+        Ok(match one_of(document, Section::IpfsConnector, &keys)? {
+            Some(EmbeddedConfig::KEY) => Self::Embedded(document.load(environment)?.config),
+            _ => Self::IpfsHttp(document.load(environment)?.config),
+        })
+    }
+
+    pub(crate) fn store(&self, document: &mut Document) {
+        match self {
+            Self::IpfsHttp(config) => document.store(config),
+            Self::Embedded(config) => document.store(config),
+        }
+    }
+
+    /// Where the daemon is, in words.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        match self {
+            Self::IpfsHttp(config) => &config.node_multiaddress,
+            Self::Embedded(_) => "in this process",
+        }
+    }
+
+    pub(crate) fn build(&self, rpc: Rpc, embedded: cluster_embedded::Parts) -> Result<BuiltConnector, StartError> {
+        match self.clone() {
+            Self::IpfsHttp(config) => {
+                let parts = cluster_ipfs::Parts { rpc, clock: embedded.clock };
+                Ok(BuiltConnector { connector: Arc::new(IpfsHttp::new(config, parts)?), gateway: None })
+            }
+            Self::Embedded(config) => {
+                let address = config.gateway();
+                let node = Embedded::open(config, embedded)?;
+                let gateway = address.map(|address| (address, node.content()));
+                Ok(BuiltConnector { connector: Arc::new(node), gateway })
+            }
+        }
+    }
+}
+
+impl Default for ConnectorChoice {
+    fn default() -> Self {
+        Self::IpfsHttp(IpfsHttpConfig::default())
+    }
+}
 
 /// The tracker.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,6 +267,26 @@ mod tests {
         assert_eq!(TrackerChoice::read(&empty, &none()), Ok(TrackerChoice::default()));
         let by_space = BalancedConfig { allocate_by: vec!["freespace".into()] };
         assert_eq!(AllocatorChoice::read(&empty, &none()), Ok(AllocatorChoice::Balanced(by_space)));
+    }
+
+    #[test]
+    fn the_daemon_is_a_kubo_unless_the_file_names_the_embedded_node() {
+        let file = document(r#"{"ipfs_connector": {"embedded": {"storage_max": "5GB"}}}"#);
+        let chosen = ConnectorChoice::read(&file, &none()).expect("a connector");
+        let wanted = EmbeddedConfig { storage_max: "5GB".into(), ..EmbeddedConfig::default() };
+        assert_eq!(chosen, ConnectorChoice::Embedded(wanted));
+
+        let mut written = Document::new();
+        chosen.store(&mut written);
+        assert_eq!(ConnectorChoice::read(&written, &none()), Ok(chosen));
+
+        let kubo = document(r#"{"ipfs_connector": {"ipfshttp": {"node_multiaddress": "/ip4/10.0.0.1/tcp/5001"}}}"#);
+        let chosen = ConnectorChoice::read(&kubo, &none()).expect("a connector");
+        assert_eq!(chosen.address(), "/ip4/10.0.0.1/tcp/5001");
+
+        let both = document(r#"{"ipfs_connector": {"ipfshttp": {}, "embedded": {}}}"#);
+        let error = ConnectorChoice::read(&both, &none()).expect_err("two connectors");
+        assert_eq!(error.message, "ipfs_connector names ipfshttp and embedded: keep one of them");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! All sections together: which components there are is what the file has.
 
-use crate::choice::{AllocatorChoice, StateChoice, TrackerChoice, one_of};
+use crate::choice::{AllocatorChoice, ConnectorChoice, StateChoice, TrackerChoice, one_of};
 use crate::folder::Folder;
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
 use cluster_crdt::CrdtConfig;
+use cluster_embedded::EmbeddedConfig;
 use cluster_http::api::restapi::RestApiConfig;
-use cluster_ipfs::IpfsHttpConfig;
 use cluster_peer::cluster::ClusterConfig;
 pub use cluster_peer::cluster::config::Secret;
 use cluster_peer::informer::disk::DiskConfig;
@@ -75,7 +75,7 @@ pub struct Configuration {
     /// The REST API; `None`: there is none.
     pub restapi: Option<RestApiConfig>,
     /// The IPFS daemon.
-    pub ipfshttp: IpfsHttpConfig,
+    pub connector: ConnectorChoice,
     /// The tracker.
     pub tracker: TrackerChoice,
     /// The monitor.
@@ -107,7 +107,7 @@ impl Configuration {
             raft: None,
             state: StateChoice::default(),
             restapi: Some(RestApiConfig::default()),
-            ipfshttp: IpfsHttpConfig::default(),
+            connector: ConnectorChoice::default(),
             tracker: TrackerChoice::default(),
             monitor: PubsubmonConfig::default(),
             allocator: AllocatorChoice::default(),
@@ -118,6 +118,12 @@ impl Configuration {
             datastore: FjallConfig::default(),
             bootstrap: Vec::new(),
         }
+    }
+
+    /// A new one whose IPFS node is in the process.
+    #[must_use]
+    pub fn new_embedded() -> Self {
+        Self { connector: ConnectorChoice::Embedded(EmbeddedConfig::default()), ..Self::new() }
     }
 
     /// Reads `service.json` and applies variables.
@@ -155,7 +161,7 @@ impl Configuration {
             raft: optional(document, environment)?,
             state: StateChoice::read(document, raft)?,
             restapi: optional(document, environment)?,
-            ipfshttp: document.load(environment)?.config,
+            connector: ConnectorChoice::read(document, environment)?,
             tracker: TrackerChoice::read(document, environment)?,
             monitor: document.load(environment)?.config,
             allocator: AllocatorChoice::read(document, environment)?,
@@ -194,7 +200,7 @@ impl Configuration {
         }
         self.state.store(&mut document);
         store_if_some(&mut document, self.restapi.as_ref());
-        document.store(&self.ipfshttp);
+        self.connector.store(&mut document);
         self.tracker.store(&mut document);
         document.store(&self.monitor);
         self.allocator.store(&mut document);
@@ -232,6 +238,26 @@ impl Configuration {
         for list in lists {
             for text in &mut list.0 {
                 *text = with_free_port(text)?;
+            }
+        }
+        if let ConnectorChoice::Embedded(embedded) = &mut self.connector {
+            embedded.gateway_multiaddress = with_free_port(&embedded.gateway_multiaddress)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the gateway a free port if another program has the one it would have.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn yield_gateway_port(&mut self) -> std::io::Result<()> {
+        if let ConnectorChoice::Embedded(embedded) = &mut self.connector {
+            let parts: Vec<&str> = embedded.gateway_multiaddress.split('/').collect();
+            if let ["", "ip4" | "ip6", ip, "tcp", port] = parts[..]
+                && let (Ok(ip), Ok(port)) = (ip.parse::<IpAddr>(), port.parse::<u16>())
+                && TcpListener::bind((ip, port)).is_err()
+            {
+                embedded.gateway_multiaddress = with_free_port(&embedded.gateway_multiaddress)?;
             }
         }
         Ok(())

@@ -1,8 +1,9 @@
 //! Composition root: from a configuration folder to a running peer.
 //!
 //! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
-//! [`config`] (all sections together), [`choice`] (which implementation they choose), [`wiring`] (which implementation, made of what), [`state`] (the pinset of a
-//! peer that is not running), [`ports`] (clock, tasks and chance of a real process).
+//! [`config`] (all sections together), [`choice`] (which implementation they choose), [`wiring`] (which implementation,
+//! made of what), [`state`] (the pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a real
+//! process).
 
 pub mod choice;
 pub mod config;
@@ -14,3 +15,12 @@ pub mod state;
 pub mod wiring;
 
 pub use cluster_peer::cluster::VERSION;
+
+/// Whether a Kubo answers at its default address on this machine. Waits for the answer: not for async threads.
+///
+/// # Errors
+/// When the operating system gives no runtime to ask with.
+pub fn kubo_answers() -> std::io::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(cluster_ipfs::kubo_answers(std::sync::Arc::new(ports::SystemClock::new()))))
+}

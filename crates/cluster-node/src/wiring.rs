@@ -1,5 +1,6 @@
 //! From a configuration to a running peer: which implementation, made of what, started and stopped in which order.
 
+use crate::choice::BuiltConnector;
 use crate::config::Configuration;
 use crate::folder::Folder;
 use crate::identity::Identity;
@@ -15,8 +16,9 @@ use cluster_component::tasks::TaskScope;
 use cluster_crdt::CrdtConsensus;
 use cluster_crdt::config::Trust;
 use cluster_datastore::{FjallOptions, FjallStore};
+use cluster_embedded::connector::Wanted;
+use cluster_http::api::gateway::Gateway;
 use cluster_http::api::restapi::RestApi;
-use cluster_ipfs::IpfsHttp;
 use cluster_net::{Host, Protocols};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
@@ -45,6 +47,7 @@ pub struct Node {
     /// In the order in which they were started.
     components: Vec<Arc<dyn Component>>,
     daemon_address: String,
+    gateway: Option<Multiaddr>,
     watched: Option<Watched>,
     consensus: Option<Arc<dyn Consensus>>,
     /// Members that are asked to take this peer in.
@@ -112,7 +115,8 @@ impl Node {
             scopes: (scope(), scope()),
             apis: Vec::new(),
             components: Vec::new(),
-            daemon_address: configuration.ipfshttp.node_multiaddress.clone(),
+            daemon_address: configuration.connector.address().to_owned(),
+            gateway: None,
             watched: None,
             consensus: None,
             bootstrap: Vec::new(),
@@ -129,7 +133,7 @@ impl Node {
     async fn build(&mut self, configuration: Configuration, folder: &Folder, base: Base) -> Result<(), StartError> {
         let monitor = Arc::new(monitor(&configuration, &base));
         let consensus = consensus(&configuration, &base, folder, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
-        let connector = connector(&configuration, &base)?;
+        let BuiltConnector { connector, gateway } = connector(&configuration, folder, &base, &consensus)?;
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
         let cluster = Arc::new(main_component(&configuration, &base, &consensus, &connector, &monitor));
         self.rpc.bind(Components {
@@ -139,6 +143,11 @@ impl Node {
             connector: Arc::clone(&connector),
             monitor: Arc::clone(&monitor) as Arc<dyn PeerMonitor>,
         });
+        if let Some((address, content)) = gateway {
+            let gateway = Gateway::bind(&address, content).await?;
+            self.gateway = gateway.listen_addrs().pop();
+            self.apis.push(Arc::new(gateway));
+        }
         let adder: Arc<dyn Adder> =
             Arc::new(cluster_peer::add::SingleAdder::new(base.rpc.clone(), Arc::clone(&connector)));
         if let Some(config) = &configuration.restapi {
@@ -167,10 +176,17 @@ impl Node {
         self.identity.id()
     }
 
-    /// Where its APIs listen.
+    /// Where its APIs listen; the gateway is none of them.
     #[must_use]
     pub fn api_addresses(&self) -> Vec<Multiaddr> {
-        self.apis.iter().flat_map(|api| api.listen_addrs()).collect()
+        let addresses = self.apis.iter().flat_map(|api| api.listen_addrs());
+        addresses.filter(|address| Some(address) != self.gateway.as_ref()).collect()
+    }
+
+    /// Where its content can be read over HTTP, if it has content of its own.
+    #[must_use]
+    pub fn gateway_address(&self) -> Option<&Multiaddr> {
+        self.gateway.as_ref()
     }
 
     /// The daemon that it drives.
@@ -291,9 +307,20 @@ fn consensus(
     Ok(Arc::new(CrdtConsensus::new(configuration.crdt.clone(), parts)?))
 }
 
-fn connector(configuration: &Configuration, base: &Base) -> Result<Arc<dyn IpfsConnector>, StartError> {
-    let parts = cluster_ipfs::Parts { rpc: base.rpc.clone(), clock: Arc::clone(&base.clock) };
-    Ok(Arc::new(IpfsHttp::new(configuration.ipfshttp.clone(), parts)?))
+fn connector(
+    configuration: &Configuration,
+    folder: &Folder,
+    base: &Base,
+    consensus: &Arc<dyn Consensus>,
+) -> Result<BuiltConnector, StartError> {
+    let embedded = cluster_embedded::Parts {
+        folder: folder.embedded(),
+        store: Arc::clone(&base.store),
+        clock: Arc::clone(&base.clock),
+        exchange: None,
+        wanted: Some(Wanted { pinset: consensus.state(), me: base.me }),
+    };
+    configuration.connector.build(base.rpc.clone(), embedded)
 }
 
 fn tracker(

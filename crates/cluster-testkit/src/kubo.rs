@@ -136,6 +136,7 @@ async fn answer(request: Request<Incoming>, world: &Mutex<World>) -> Response<Bo
             Some(block) => plain(block.clone()),
             None => error("block was not found locally (offline): ipld: could not find it"),
         },
+        "version" => plain("{\"Version\":\"0.44.0\"}"),
         "swarm/peers" => plain("{\"Peers\":null}"),
         "swarm/connect" => plain("{\"Strings\":[\"connect success\"]}"),
         _ => response(StatusCode::NOT_FOUND, "404 page not found\n"),

@@ -26,6 +26,10 @@ use std::time::Duration;
 /// How long a connection may take from its first byte until it is secured and multiplexed.
 const SETUP_MAX: Duration = Duration::from_secs(10);
 
+/// Streams that a connection may carry. A peer that opens more loses the connection, so that it is above what the
+/// protocols allow each peer.
+const STREAMS_MAX: usize = 1_024;
+
 /// What connections are made with.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -111,11 +115,13 @@ where
     let security = options.security.upgrade(key)?;
     let secret = options.secret;
     let meter = options.meter.clone();
+    let mut multiplexer = yamux::Config::default();
+    multiplexer.set_max_num_streams(STREAMS_MAX);
     let connections = raw
         .and_then(move |socket, _| private(socket, secret))
         .upgrade(Version::V1Lazy)
         .authenticate(security)
-        .multiplex(yamux::Config::default())
+        .multiplex(multiplexer)
         .timeout(SETUP_MAX)
         .boxed();
     Ok(connections.map(move |(peer, muxer), _| (peer, metered(muxer, meter))).boxed())
@@ -142,4 +148,68 @@ where
         }
     };
     Ok(Guard::new(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+    use futures::io::{AsyncReadExt, Cursor};
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect()
+    }
+
+    /// Says what it was told to say, and takes what it is given.
+    struct Replay(Cursor<Vec<u8>>);
+
+    impl AsyncRead for Replay {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Replay {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn read(socket: Vec<u8>, secret: Option<[u8; 32]>) -> io::Result<Vec<u8>> {
+        block_on(async {
+            let mut stream = private(Replay(Cursor::new(socket)), secret).await?;
+            let mut plaintext = Vec::new();
+            stream.read_to_end(&mut plaintext).await?;
+            Ok(plaintext)
+        })
+    }
+
+    /// What was on the sockets of peers of the reference, with noise and with TLS, and what it says.
+    #[test]
+    fn the_private_network_of_the_reference_is_understood() {
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/data/private_network.json")).expect("vectors");
+        let secret: [u8; 32] = bytes(vectors["secret_hex"].as_str().expect("text")).try_into().expect("32 bytes");
+        let directions = vectors["directions"].as_array().expect("a list");
+        for direction in directions {
+            let field = |name: &str| bytes(direction[name].as_str().expect(name));
+            assert_eq!(read(field("socket_hex"), Some(secret)).expect("understood"), field("plaintext_hex"));
+
+            for other in [Some([1; 32]), None] {
+                let error = read(field("socket_hex"), other).expect_err("noise");
+                assert!(is_wrong_secret(&error), "{error}");
+            }
+        }
+        assert_eq!(directions.len(), 6);
+    }
 }

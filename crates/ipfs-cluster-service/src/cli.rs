@@ -75,6 +75,10 @@ pub(crate) struct Init {
     /// Listen on free ports instead of the default ones
     #[arg(long)]
     pub(crate) randomports: bool,
+
+    /// Use an IPFS node within the peer instead of a Kubo beside it
+    #[arg(long)]
+    pub(crate) embedded: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,3 +1,4 @@
 //! Ways in for clients, one folder each.
 
+pub mod gateway;
 pub mod restapi;

@@ -38,6 +38,11 @@ pub(crate) fn split(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
     }
 }
 
+/// Whether an address stands for peers whose names are only known once it is resolved.
+pub(crate) fn is_unnamed(address: &Multiaddr) -> bool {
+    split(address).1.is_none() && matches!(address.iter().next(), Some(Protocol::Dnsaddr(_)))
+}
+
 /// Whether this host can dial or listen on an address: TCP and WebSocket, direct or through a relay.
 pub(crate) fn is_supported(address: &Multiaddr) -> bool {
     let refused = |part: &Protocol<'_>| {

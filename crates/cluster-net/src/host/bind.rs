@@ -4,7 +4,7 @@ use super::command::Command;
 use super::driver::Driver;
 use super::inbound::Served;
 use super::{Shared, bandwidth::Rates, lock};
-use crate::addresses::{Lasting, SharedBook, file, is_supported, split};
+use crate::addresses::{Lasting, SharedBook, file, is_supported, is_unnamed, split};
 use crate::behaviour::Behaviour;
 use crate::options::{Options, Protocols};
 use crate::pubsub::Topics;
@@ -64,6 +64,7 @@ fn note_peers(book: &SharedBook, peers: &[Multiaddr]) {
                 book.add(peer, rest, Lasting::Always, now);
                 book.set_priority(peer, 0);
             }
+            _ if is_unnamed(address) => {}
             _ => tracing::warn!(%address, "passed over in cluster.peer_addresses: not TCP, or without /p2p/<id>"),
         }
     }

@@ -8,7 +8,7 @@ use super::dials::Dials;
 use super::inbound::Served;
 use super::keep::{DIAL_EVERY, Standing};
 use super::{Shared, lock};
-use crate::addresses::{Announce, Lasting, file};
+use crate::addresses::{Announce, Lasting, file, is_unnamed};
 use crate::behaviour::{Behaviour, BehaviourEvent};
 use crate::dht::Table;
 use crate::mdns::{Found, Mdns};
@@ -16,10 +16,10 @@ use crate::options::{Connections, Options, Reachability};
 use cluster_component::tasks::TaskScope;
 use cluster_types::{Multiaddr, PeerId};
 use futures::StreamExt;
-use libp2p::Swarm;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::{ListenError, SwarmEvent};
+use libp2p::{Swarm, ping};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,6 +42,10 @@ pub(super) struct Driver {
     pub(super) connections: Connections,
     /// Who is connected.
     pub(super) standing: BTreeMap<PeerId, Standing>,
+    /// A member went away, perhaps not for long.
+    gather_soon: bool,
+    /// Addresses of unnamed peers that an operator wrote down.
+    pub(super) unnamed: Vec<Multiaddr>,
     /// How many known peers have been dialed, to go on with the next ones.
     pub(super) gathered: usize,
     /// From where we can be reached, once that is known.
@@ -83,6 +87,8 @@ impl Driver {
             peerstore: options.peerstore.clone(),
             connections: options.connections,
             standing: BTreeMap::new(),
+            gather_soon: false,
+            unnamed: options.peers.iter().filter(|address| is_unnamed(address)).cloned().collect(),
             gathered: 0,
             reachability: None,
             reachability_is_forced: options.reachability.is_some(),
@@ -114,6 +120,9 @@ impl Driver {
                 _ = look.tick() => {
                     self.shared.rates.look(Instant::now());
                     self.trim();
+                    if std::mem::take(&mut self.gather_soon) {
+                        self.gather();
+                    }
                 }
                 _ = gather.tick() => self.gather(),
                 found = self.mdns.found() => self.on_found(found),
@@ -151,7 +160,7 @@ impl Driver {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                 let cause = cause.map(|cause| cause.to_string());
                 tracing::debug!(peer = %peer_id, cause, "no longer connected");
-                self.standing.remove(&peer_id);
+                self.gather_soon |= self.standing.remove(&peer_id).is_some_and(|standing| standing.member);
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
                 self.dial_failed(peer, connection_id, &error);
@@ -184,12 +193,18 @@ impl Driver {
             BehaviourEvent::RelayClient(event) => self.on_relay(&event),
             BehaviourEvent::Relay(event) => tracing::debug!(?event, "relaying"),
             BehaviourEvent::Dcutr(event) => self.on_hole_punch(&event),
-            BehaviourEvent::Ping(event) => {
-                if let Err(error) = event.result {
-                    tracing::debug!(peer = %event.peer, %error, "ping failed");
-                }
-            }
+            BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Limits(never) | BehaviourEvent::Addresses(never) => match never {},
+        }
+    }
+
+    /// The library reports the second failure in a row.
+    fn on_ping(&mut self, event: &ping::Event) {
+        if let Err(error) = &event.result {
+            tracing::debug!(peer = %event.peer, %error, "ping failed");
+            if matches!(error, ping::Failure::Timeout) {
+                self.swarm.close_connection(event.connection);
+            }
         }
     }
 

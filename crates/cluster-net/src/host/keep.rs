@@ -7,6 +7,7 @@ use crate::options::{Connections, RPC_PROTOCOL};
 use cluster_types::{Multiaddr, PeerId};
 use libp2p::relay::HOP_PROTOCOL_NAME;
 use libp2p::swarm::StreamProtocol;
+use libp2p::swarm::dial_opts::DialOpts;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,15 @@ impl Driver {
         let room = self.connections.low_water.saturating_sub(self.standing.len()).min(DIALED_AT_A_TIME);
         let missing: Vec<PeerId> =
             known.into_iter().map(|(peer, _)| peer).filter(|peer| !self.standing.contains_key(peer)).collect();
+        if self.standing.is_empty() {
+            // Whoever answers there brings the others.
+            for address in self.unnamed.clone() {
+                let options = DialOpts::unknown_peer_id().address(address.clone()).build();
+                if let Err(error) = self.swarm.dial(options) {
+                    tracing::debug!(%address, %error, "not dialed");
+                }
+            }
+        }
         // The next ones each time, so that none is left out when many are away.
         let begin = if missing.is_empty() { 0 } else { self.gathered % missing.len() };
         self.gathered = self.gathered.wrapping_add(room);

@@ -97,7 +97,10 @@ impl Host {
         let stopped = || NetError::Closed("the network is not running".into());
         let (reply, answer) = oneshot::channel();
         self.commands.send(order(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())
+        answer.await.map_err(|_| match self.commands.is_closed() {
+            true => stopped(),
+            false => NetError::Closed("the connection ended".into()),
+        })
     }
 
     /// Connects to a peer at the given addresses and at those that are known.

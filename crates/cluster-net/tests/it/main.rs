@@ -2,6 +2,7 @@
 
 mod connecting;
 mod finding;
+mod hostile;
 mod limits;
 mod peer;
 mod pubsub;

@@ -20,7 +20,8 @@ pub(crate) fn run(folder: &Folder, args: &Init) -> Result<(), Failure> {
     if folder.service_json().exists() && !args.force && !prompt::confirm(question) {
         return Ok(());
     }
-    let mut configuration = Configuration { raft, ..Configuration::new() };
+    let kind = if args.embedded { Configuration::new_embedded() } else { Configuration::new() };
+    let mut configuration = Configuration { raft, ..kind };
     if args.randomports {
         configuration.randomize_ports().doing("randomizing ports")?;
     }

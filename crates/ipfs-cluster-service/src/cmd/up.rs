@@ -6,10 +6,11 @@ use cluster_component::config::Environment;
 use cluster_node::config::Configuration;
 use cluster_node::folder::Folder;
 use cluster_node::wiring::Node;
+use cluster_types::Multiaddr;
 
 pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
     if !folder.service_json().exists() {
-        let mut configuration = Configuration::new();
+        let mut configuration = new_configuration()?;
         configuration.apply(&Environment::of_process()).doing("applying environment variables to configuration")?;
         init::write(folder, &configuration)?;
     }
@@ -19,17 +20,49 @@ pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
     })
 }
 
+/// With the Kubo that answers on its default port, or that the user names; with a node of its own if there is none.
+fn new_configuration() -> Result<Configuration, Failure> {
+    let named = std::env::var_os("CLUSTER_IPFSHTTP_NODEMULTIADDRESS").is_some();
+    if named || cluster_node::kubo_answers().doing("looking for a Kubo")? {
+        return Ok(Configuration::new());
+    }
+    let mut configuration = Configuration::new_embedded();
+    configuration.yield_gateway_port().doing("finding a port for the gateway")?;
+    Ok(configuration)
+}
+
+/// How content is read back, and with whom it is.
+fn reading(node: &Node) -> (String, String) {
+    match node.gateway_address().map(http_address) {
+        Some(gateway) => (
+            format!("IPFS     a node of its own\n  gateway  {gateway}"),
+            format!("curl {gateway}/ipfs/<CID>    read it back, or open it in a browser"),
+        ),
+        None => (format!("IPFS     {}", node.daemon_address()), "ipfs cat <CID>           read it back".to_owned()),
+    }
+}
+
+/// `/ip4/127.0.0.1/tcp/8080` as browsers write it.
+fn http_address(address: &Multiaddr) -> String {
+    let text = address.to_string();
+    match text.split('/').collect::<Vec<_>>()[..] {
+        ["", "ip6", ip, "tcp", port] => format!("http://[{ip}]:{port}"),
+        ["", _, host, "tcp", port] => format!("http://{host}:{port}"),
+        _ => text,
+    }
+}
+
 /// What the user reads when the peer serves.
 fn welcome(node: &Node, folder: &Folder) -> String {
+    let (ipfs, read) = reading(node);
     let api = node.api_addresses().first().map(ToString::to_string).unwrap_or_default();
     let host = if api == "/ip4/127.0.0.1/tcp/9094" { String::new() } else { format!(" --host {api}") };
     let ctl = format!("ipfs-cluster-ctl{host}");
     format!(
-        "\nYour peer is up.\n\n  folder   {}\n  peer     {}\n  REST API {api}\n  IPFS     {}\n\n\
+        "\nYour peer is up.\n\n  folder   {}\n  peer     {}\n  REST API {api}\n  {ipfs}\n\n\
          In another terminal:\n\n  {ctl} add -r <FOLDER>    add a folder and pin it\n  {ctl} status             \
-         see how your pins stand\n  ipfs cat <CID>           read it back\n\nCtrl-C stops the peer; the same command starts it again.\n",
+         see how your pins stand\n  {read}\n\nCtrl-C stops the peer; the same command starts it again.\n",
         folder.path().display(),
         node.id(),
-        node.daemon_address(),
     )
 }

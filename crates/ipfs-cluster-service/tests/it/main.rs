@@ -3,6 +3,7 @@
 mod content;
 mod crash;
 mod ctl;
+mod embedded;
 mod failures;
 mod peer;
 mod raft;

@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     child: Child,
     folder: PathBuf,
     pub(crate) api: String,
+    /// Where its own content can be read, as a URL.
+    pub(crate) gateway: Option<String>,
     log: Receiver<String>,
 }
 
@@ -70,7 +72,7 @@ impl Peer {
                 let _nobody_listens = sender.send(line); // The test may have ended.
             }
         });
-        let mut peer = Self { child, folder: folder.to_owned(), api: String::new(), log };
+        let mut peer = Self { child, folder: folder.to_owned(), api: String::new(), gateway: None, log };
         peer.wait_until_it_serves();
         peer
     }
@@ -86,6 +88,9 @@ impl Peer {
             };
             if let Some((_, address)) = line.split_once("RESTAPI (HTTP): ") {
                 self.api = address.trim().to_owned();
+            }
+            if let Some((_, address)) = line.split_once("gateway: /ip4/127.0.0.1/tcp/") {
+                self.gateway = Some(format!("http://127.0.0.1:{}", address.trim()));
             }
             seen.push(line);
             // The two lines come in either order.

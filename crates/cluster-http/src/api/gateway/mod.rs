@@ -1,0 +1,113 @@
+//! The gateway: content over HTTP, for reading only, as Kubo's gateway answers under `/ipfs/`.
+//!
+//! Reading order: `ask` (what a request asks for), `serve` (from there to the answer), `answer` (headers and refusals),
+//! `listing` (directories as pages), `media` (types of content). Not here: names (`/ipns/`), subdomains, tar.
+
+mod answer;
+mod ask;
+mod listing;
+mod media;
+mod serve;
+
+use crate::server::{self, AccessLog, BoundListener, Handler, Limits};
+use answer::{Answer, moved, with_cors};
+use ask::Reading;
+use async_trait::async_trait;
+use cluster_component::component::{Api, Component};
+use cluster_component::content::Content;
+use cluster_component::errors::StartError;
+use cluster_component::tasks::TaskScope;
+use cluster_types::Multiaddr;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Most connections at a time.
+const CONNECTIONS_MAX: usize = 4_096;
+
+/// The gateway.
+pub struct Gateway {
+    listener: Mutex<Option<BoundListener>>,
+    address: Multiaddr,
+    front: Arc<Front>,
+}
+
+struct Front {
+    content: Arc<dyn Content>,
+    log: AccessLog,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Binds the listener. Requests are answered once it is started; connections wait until then.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn bind(address: &Multiaddr, content: Arc<dyn Content>) -> Result<Self, StartError> {
+        let failed = |e: server::ListenError| StartError {
+            component: "embedded",
+            reason: format!("the gateway cannot serve (ipfs_connector.embedded.gateway_multiaddress): {e}"),
+        };
+        let listener = BoundListener::bind(address).await.map_err(failed)?;
+        Ok(Self {
+            address: listener.address().clone(),
+            listener: Mutex::new(Some(listener)),
+            front: Arc::new(Front { content, log: AccessLog::to_log() }),
+        })
+    }
+}
+
+#[async_trait]
+impl Component for Gateway {
+    fn key(&self) -> &'static str {
+        "gateway"
+    }
+
+    async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(listener) = listener {
+            tracing::info!("gateway: {}", listener.address());
+            let limits = Limits { connections: CONNECTIONS_MAX, ..Limits::default() };
+            server::serve(listener, limits, Arc::clone(&self.front), tasks);
+        }
+        Ok(())
+    }
+
+    async fn shutdown(&self) {
+        // A listener that was never started is closed; a started one ends with its scope.
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Api for Gateway {
+    fn listen_addrs(&self) -> Vec<Multiaddr> {
+        vec![self.address.clone()]
+    }
+}
+
+impl Handler for Front {
+    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<Incoming>) -> Answer {
+        let entry = self.log.entry(from, &request);
+        let response = self.answer(&request).await;
+        entry.follow(with_cors(response))
+    }
+}
+
+impl Front {
+    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+        let (path, query) = (request.uri().path(), request.uri().query().unwrap_or(""));
+        let answered = match ask::read(request.method(), path, query, request.headers()) {
+            Ok(Reading::Ask(ask)) => serve::answer(&self.content, request.method(), &ask).await,
+            Ok(Reading::Elsewhere(to)) => Ok(moved(&to)),
+            Ok(Reading::Preflight) => Ok(Response::new(server::empty())),
+            Err(refusal) => Err(refusal),
+        };
+        answered.unwrap_or_else(answer::Refusal::answer)
+    }
+}

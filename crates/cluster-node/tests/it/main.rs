@@ -1,0 +1,3 @@
+//! Implementations put together as the composition root does.
+
+mod gateway;

@@ -1,0 +1,88 @@
+//! A peer with an IPFS node of its own: content goes in by the command-line tool and comes back through the gateway, stays
+//! over a kill, and gives its space back.
+
+use crate::peer::{DEADLINE, Peer, service};
+use crate::tree;
+use http_body_util::{BodyExt, Empty};
+use std::path::Path;
+use std::time::Instant;
+
+/// Bytes of the large file: with it an add takes several seconds without optimisation.
+const LARGE: usize = 64 << 20;
+
+fn init(folder: &Path) {
+    let mut command = service();
+    command.arg("--config").arg(folder).args(["init", "--embedded", "--randomports"]);
+    let output = command.output().expect("init runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What the gateway gives for a path.
+fn get(peer: &Peer, path: &str) -> Vec<u8> {
+    let url = format!("{}{path}", peer.gateway.as_deref().expect("a gateway"));
+    let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
+    let request = http::Request::get(url).body(Empty::<bytes::Bytes>::new()).expect("a request");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let response = client.request(request).await.expect("answered");
+        assert_eq!(response.status(), 200, "{path}");
+        response.into_body().collect().await.expect("whole").to_bytes().to_vec()
+    })
+}
+
+/// Adds a path with the command-line tool; returns the root.
+fn add(peer: &Peer, args: &[&str]) -> String {
+    let run = peer.ctl(&[&["add", "-r", "-Q"], args].concat());
+    assert_eq!(run.code, 0, "{run:?}");
+    run.stdout.trim().to_owned()
+}
+
+/// Asks until the item stands like that.
+fn until(peer: &Peer, cid: &str, word: &str) {
+    let begun = Instant::now();
+    loop {
+        let run = peer.ctl(&["status", cid]);
+        if run.stdout.contains(word) {
+            return;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{cid} does not become {word}: {run:?}");
+    }
+}
+
+fn disk_bytes(folder: &Path) -> u64 {
+    let segments = std::fs::read_dir(folder.join("embedded/segments")).expect("segments");
+    segments.map(|entry| entry.expect("an entry").metadata().expect("metadata").len()).sum()
+}
+
+#[test]
+fn proc_content_is_kept_over_a_kill_and_its_space_comes_back() {
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    let files = tree::write(source.path());
+    let large = tree::bytes(9, LARGE);
+    std::fs::write(source.path().join("large"), &large).expect("a large file");
+    init(home.path());
+    let mut peer = Peer::start(home.path());
+
+    let tree_root = add(&peer, &[source.path().join("tree").to_str().expect("a path")]);
+    let large_root = add(&peer, &["--raw-leaves", source.path().join("large").to_str().expect("a path")]);
+    until(&peer, &tree_root, "PINNED");
+    until(&peer, &large_root, "PINNED");
+    peer.kill();
+    let peer = peer.again();
+
+    until(&peer, &tree_root, "PINNED");
+    until(&peer, &large_root, "PINNED");
+    for (path, content) in &files {
+        let below = path.strip_prefix("tree/").expect("below the tree").replace(' ', "%20").replace('&', "%26");
+        assert!(get(&peer, &format!("/ipfs/{tree_root}/{below}")) == *content, "{path} differs");
+    }
+    assert!(get(&peer, &format!("/ipfs/{large_root}")) == large, "the large file differs");
+
+    let full = disk_bytes(home.path());
+    assert_eq!(peer.ctl(&["pin", "rm", "--wait", &large_root]).code, 0);
+    let run = peer.ctl(&["ipfs", "gc"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    let freed = full - disk_bytes(home.path());
+    assert!(freed >= (LARGE as u64) / 10 * 9, "{freed} bytes of {full} came back");
+    assert!(get(&peer, &format!("/ipfs/{tree_root}/a.txt")) == b"hello\n");
+}
