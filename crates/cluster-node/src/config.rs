@@ -2,10 +2,12 @@
 
 use crate::choice::{AllocatorChoice, ConnectorChoice, StateChoice, TrackerChoice, one_of};
 use crate::folder::Folder;
+use crate::source;
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
 use cluster_crdt::CrdtConfig;
-use cluster_embedded::EmbeddedConfig;
-use cluster_http::api::restapi::RestApiConfig;
+pub use cluster_embedded::EmbeddedConfig;
+pub use cluster_http::api::restapi::RestApiConfig;
+pub use cluster_ipfs::IpfsHttpConfig;
 use cluster_peer::cluster::ClusterConfig;
 pub use cluster_peer::cluster::config::Secret;
 use cluster_peer::informer::disk::DiskConfig;
@@ -136,11 +138,9 @@ impl Configuration {
             let hint = "to make one, run: ipfs-cluster-service init";
             ConfigError::new("", format!("cannot read {}: {e} ({hint})", path.display()))
         })?;
-        let document = Document::parse(&text)?;
+        let mut document = Document::parse(&text)?;
         if let Some(url) = document.source() {
-            let text =
-                format!("this version does not fetch configurations: copy what {url} gives into {}", path.display());
-            return Err(ConfigError::new("source", text));
+            document = source::fetch(url)?;
         }
         tell_what_is_not_here(&document);
         Self::read(&document, environment)

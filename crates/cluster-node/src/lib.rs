@@ -1,16 +1,20 @@
 //! Composition root: from a configuration folder to a running peer.
 //!
 //! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
-//! [`config`] (all sections together), [`choice`] (which implementation they choose), [`wiring`] (which implementation,
-//! made of what), [`state`] (the pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a real
-//! process).
+//! [`config`] (all sections together), [`choice`] (which implementation they choose), [`source`] (a configuration that
+//! is elsewhere), [`wiring`] (which implementation, made of what), [`state`] (the pinset of a peer that is not running),
+//! [`ports`] (clock, tasks and chance of a real process), [`run`] (until a signal says otherwise), [`logging`].
 
 pub mod choice;
 pub mod config;
 pub mod folder;
 pub mod identity;
+pub mod logging;
 mod network;
 pub mod ports;
+pub mod probe;
+pub mod run;
+pub mod source;
 pub mod state;
 pub mod wiring;
 

@@ -136,20 +136,33 @@ impl Offline {
     /// # Errors
     /// When the store cannot be read or the file not written.
     pub fn export(&self, out: &mut impl Write) -> Result<u64, OfflineError> {
+        let (mut count, mut line, mut written) = (0, Vec::new(), Ok(()));
+        self.each(&mut |pin| {
+            line.clear();
+            pin.write_json(&mut line);
+            line.push(b'\n');
+            count += 1;
+            if written.is_ok() {
+                written = out.write_all(&line);
+            }
+        })?;
+        written?;
+        Ok(count)
+    }
+
+    /// Shows every pin, in the listing order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn each(&self, show: &mut dyn FnMut(&Pin)) -> Result<(), OfflineError> {
         let state = self.state()?;
-        let (mut count, mut after, mut line) = (0, None::<Cid>, Vec::new());
+        let mut after = None::<Cid>;
         loop {
             let pins = state.page(after.as_ref(), cluster_component::PAGE_MAX)?;
-            for pin in &pins {
-                line.clear();
-                pin.write_json(&mut line);
-                line.push(b'\n');
-                out.write_all(&line)?;
-            }
-            count += pins.len() as u64;
+            pins.iter().for_each(&mut *show);
             match pins.last() {
                 Some(last) => after = Some(last.cid),
-                None => return Ok(count),
+                None => return Ok(()),
             }
         }
     }

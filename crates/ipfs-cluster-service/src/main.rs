@@ -3,15 +3,16 @@
 mod cli;
 mod cmd;
 mod failure;
-mod logging;
 mod prompt;
 
+use crate::failure::Doing;
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    match logging::start(cli.level()).and_then(|()| cmd::run(cli)) {
+    let logging = cluster_node::logging::start(cli.level()).doing("setting log levels");
+    match logging.and_then(|()| cmd::run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -40,15 +40,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster-testkit", &["cluster-types", "cluster-core", "cluster-component"]),
     ("ipfs-cluster-service", &["cluster-node", "cluster-component", "cluster-types", "cluster-client"]),
     ("ipfs-cluster-ctl", &["cluster-client", "cluster-types"]),
+    ("ipfs-cluster-follow", &["cluster-node", "cluster-component", "cluster-types", "cluster-client"]),
     ("xtask", &[]),
 ];
 
 /// What every crate may import for its tests.
 const FOR_TESTS: &[&str] =
     &["cluster-testkit", "cluster-datastore", "cluster-client", "cluster-types", "dag", "cluster-peer"];
-
-/// What single crates may import for their tests, besides: whole clusters are simulated with a consensus.
-const FOR_TESTS_OF: &[(&str, &str)] = &[("cluster-peer", "cluster-crdt")];
 
 /// Crates of others that only these of ours may name; no crate means nobody.
 const GUARDED: &[(&str, &[&str])] = &[
@@ -80,8 +78,7 @@ pub(super) fn check(metadata: &Value) -> Result<Vec<String>> {
             {
                 wrong.push(format!("{name} may not name {wanted}: only {holders:?} may"));
             }
-            let for_its_tests = FOR_TESTS.contains(&wanted) || FOR_TESTS_OF.contains(&(name, wanted));
-            let permitted = allowed.contains(&wanted) || (for_tests && for_its_tests);
+            let permitted = allowed.contains(&wanted) || (for_tests && FOR_TESTS.contains(&wanted));
             if names.contains(&wanted) && !permitted {
                 wrong.push(format!("{name} may not import {wanted}: imports point down only"));
             }

@@ -27,6 +27,12 @@ impl Document {
         Self::default()
     }
 
+    /// A file that says only where the configuration is.
+    #[must_use]
+    pub fn pointing_to(url: &str) -> Self {
+        Self { root: [("source".to_owned(), Value::String(url.to_owned()))].into_iter().collect() }
+    }
+
     /// Reads the file's text.
     ///
     /// # Errors

@@ -2,6 +2,5 @@
 
 mod allocators;
 mod informers;
-mod sim;
 mod states;
 mod trackers;

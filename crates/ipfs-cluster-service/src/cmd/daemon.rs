@@ -6,11 +6,11 @@ use cluster_component::config::Environment;
 use cluster_node::config::{Configuration, name_of};
 use cluster_node::folder::Folder;
 use cluster_node::identity::Identity;
+use cluster_node::run::{self, Signals, Trouble};
 use cluster_node::state::Offline;
-use cluster_node::wiring::{Ended, Node};
+use cluster_node::wiring::Node;
 use cluster_types::Multiaddr;
 use std::future::Future;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
     let joining = Joining::read(args)?;
@@ -61,28 +61,10 @@ where
         let mut signals = Signals::new().doing("starting cluster")?;
         let node = Node::start(configuration, identity, folder.clone()).await.doing("starting cluster")?;
         started(&node).await;
-        let ended = {
-            let joining = async {
-                node.join().await;
-                std::future::pending::<()>().await;
-            };
-            // Order: a signal is an order; a peer that ends by itself next; joining never ends.
-            tokio::select! {
-                biased;
-                () = signals.next() => None,
-                ended = node.ended() => Some(ended),
-                () = joining => None,
-            }
-        };
-        tracing::info!("shutting down");
-        match ended {
-            None => stop(node.stop(), &mut signals).await,
-            Some(Ended::Removed) => stop(node.stop_and_clean(), &mut signals).await,
-            Some(Ended::Failed(reason)) => {
-                stop(node.stop(), &mut signals).await?;
-                Err(Failure::new("waiting for the pinset", reason))
-            }
-        }
+        run::until_it_ends(node, &mut signals).await.map_err(|ended| match ended {
+            Trouble::Unusable(reason) => Failure::new("waiting for the pinset", reason),
+            Trouble::Impatience => Failure::new("shutting down cluster", "exiting cluster NOW"),
+        })
     })
 }
 
@@ -94,48 +76,4 @@ pub(super) fn load_identity(folder: &Folder) -> Result<Identity, Failure> {
     let variable = |name: &str| std::env::var(name).ok();
     let (id, key) = (variable("CLUSTER_ID"), variable("CLUSTER_PRIVATEKEY"));
     Identity::load(&folder.identity_json(), id.as_deref(), key.as_deref()).doing("loading configurations")
-}
-
-/// An orderly stop. The second signal warns, the third ends the process at once.
-async fn stop(stopped: impl Future<Output = ()>, signals: &mut Signals) -> Result<(), Failure> {
-    tokio::pin!(stopped);
-    let mut warned = false;
-    loop {
-        // Order: a finished stop before another signal.
-        tokio::select! {
-            biased;
-            () = &mut stopped => return Ok(()),
-            () = signals.next() => {
-                if warned {
-                    return Err(Failure::new("shutting down cluster", "exiting cluster NOW"));
-                }
-                warned = true;
-                let bar = "!".repeat(73);
-                eprintln!("\n\n{bar}\nShutdown is taking too long! Press Ctrl-c again to manually kill cluster.");
-                eprintln!("Note that this may corrupt the local cluster state.\n{bar}\n");
-            }
-        }
-    }
-}
-
-/// The three signals that stop a peer, taken together.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let [interrupt, terminate, hangup] = kinds.map(signal);
-        Ok(Self([interrupt?, terminate?, hangup?]))
-    }
-
-    async fn next(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        // Order does not matter: all three mean the same.
-        tokio::select! {
-            biased;
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -1,6 +1,5 @@
 //! Logs, on standard error, with levels per component by the reference's names.
 
-use crate::failure::{Doing, Failure};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
@@ -45,8 +44,11 @@ const LIBRARIES: &[&str] = &[
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error"];
 
 /// Starts logging by a specification such as `info,restapi:debug`.
-pub(crate) fn start(spec: &str) -> Result<(), Failure> {
-    let filter = directives(spec).doing("setting log levels")?;
+///
+/// # Errors
+/// When a word of it is no level.
+pub fn start(spec: &str) -> Result<(), String> {
+    let filter = directives(spec)?;
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)

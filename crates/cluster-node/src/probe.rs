@@ -1,0 +1,18 @@
+//! Whether an IPFS daemon answers, asked without a running peer.
+
+use crate::ports::SystemClock;
+use cluster_component::component::IpfsConnector;
+use cluster_component::rpc::Rpc;
+use cluster_ipfs::{IpfsHttp, IpfsHttpConfig};
+use cluster_types::PeerId;
+use std::sync::Arc;
+
+/// Asks the daemon once who it is.
+///
+/// # Errors
+/// Why it does not answer.
+pub async fn daemon(config: IpfsHttpConfig) -> Result<(), String> {
+    let parts = cluster_ipfs::Parts { rpc: Rpc::new(PeerId::random()), clock: Arc::new(SystemClock::new()) };
+    let connector = IpfsHttp::new(config, parts).map_err(|e| e.to_string())?;
+    connector.id().await.map(drop).map_err(|e| e.to_string())
+}
