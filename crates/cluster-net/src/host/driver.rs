@@ -20,14 +20,17 @@ use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::swarm::{ListenError, SwarmEvent};
 use libp2p::{Swarm, ping};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
-/// Peers of whom it is remembered that they were told of, so that they are told of once.
-const TOLD_MAX: usize = 1_024;
+/// Strangers that are remembered, so that they are told of once.
+const STRANGERS_MAX: usize = 1_024;
+
+/// How long a stranger that turns up on the local network is not dialed again.
+const STRANGER_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Drives the swarm.
 pub(super) struct Driver {
@@ -57,8 +60,8 @@ pub(super) struct Driver {
     pub(super) topics: BTreeMap<String, IdentTopic>,
     /// Where others have seen us.
     pub(super) observed: Vec<Multiaddr>,
-    /// Who was told to have another secret.
-    strangers: BTreeSet<String>,
+    /// Who has another secret, and when that was last seen.
+    strangers: BTreeMap<String, Instant>,
 }
 
 fn every(period: Duration) -> Interval {
@@ -95,7 +98,7 @@ impl Driver {
             relays: HashMap::new(),
             topics: BTreeMap::new(),
             observed: Vec::new(),
-            strangers: BTreeSet::new(),
+            strangers: BTreeMap::new(),
         };
         driver.tell_addresses();
         if let Some(reachability) = options.reachability {
@@ -210,6 +213,10 @@ impl Driver {
 
     /// Somebody was found on the local network.
     fn on_found(&mut self, Found { peer, addresses }: Found) {
+        let stranger = self.strangers.get(&peer.to_string());
+        if stranger.is_some_and(|seen| seen.elapsed() < STRANGER_FOR) {
+            return;
+        }
         {
             let (mut book, now) = (lock(&self.shared.book), Instant::now());
             for address in addresses {
@@ -234,9 +241,14 @@ impl Driver {
     /// Tells once that somebody has another secret. Only a peer that is meant to be one of us is worth a warning: other
     /// clusters on the same network are no fault.
     pub(super) fn tell_of_stranger(&mut self, who: &str, reason: &str, is_ours: bool) {
-        if self.strangers.len() >= TOLD_MAX || !self.strangers.insert(who.to_owned()) {
+        if let Some(seen) = self.strangers.get_mut(who) {
+            *seen = Instant::now();
             return;
         }
+        if self.strangers.len() >= STRANGERS_MAX {
+            return;
+        }
+        self.strangers.insert(who.to_owned(), Instant::now());
         if is_ours {
             tracing::warn!(peer = who, "not connected: {reason}");
         } else {

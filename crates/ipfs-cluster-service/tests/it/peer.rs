@@ -15,6 +15,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) fn service() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipfs-cluster-service"));
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TZ", "UTC");
+    // Tests that run beside each other are no concern of each other.
+    command.env("CLUSTER_MDNSINTERVAL", "0s");
     command
 }
 
