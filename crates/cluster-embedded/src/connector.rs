@@ -9,22 +9,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, ProgressSink, StateRead};
 use cluster_component::content::Content;
-use cluster_component::errors::{ConnectorError, StartError};
+use cluster_component::errors::{ClusterError, ConnectorError, StartError};
 use cluster_component::ports::{BlockExchange, Clock};
 use cluster_component::tasks::TaskScope;
 use cluster_component::{PAGE_MAX, PageStream};
 use cluster_types::store::{Datastore, StoreError};
 use cluster_types::{Cid, IpfsId, IpfsPath, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, RepoGcKey, RepoStat};
 use dag::links::Walk;
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Blocks that are written with one call: at most 64 MiB with the largest blocks, 4 MiB with those of most adds.
-const WRITE_BLOCKS: usize = 16;
+/// Bytes that are written with one call, as far as they have come; as many are gathered meanwhile.
+const WRITE_BYTES: usize = 4 << 20;
 
 /// Pages of a list of pins that wait for the reader.
 const PAGES_AHEAD: usize = 2;
@@ -235,13 +235,13 @@ impl IpfsConnector for Embedded {
     }
 
     async fn block_put(&self, blocks: Blocks) -> Result<(), ConnectorError> {
+        // Its end is met by whoever looks whether more has come, and then by whoever waits.
+        let mut blocks = blocks.fuse().boxed();
         let lease = self.shelf.store.lease();
-        let mut batches = blocks.ready_chunks(WRITE_BLOCKS);
         let mut writing = None;
         let mut any = false;
         // While one batch is written, the next is gathered.
-        while let Some(batch) = batches.next().await {
-            let batch: Result<Vec<_>, _> = batch.into_iter().map(|block| block.map(|b| (*b.cid, b.data))).collect();
+        while let Some(batch) = gather(&mut blocks).await {
             if let Some(writing) = writing.take() {
                 finished(writing).await?;
             }
@@ -267,6 +267,23 @@ impl IpfsConnector for Embedded {
     fn lease(&self) -> BlockLease {
         Box::new(self.shelf.store.lease())
     }
+}
+
+/// Waits for a block, and takes what has come with it.
+async fn gather(blocks: &mut Blocks) -> Option<Result<Vec<(cid::Cid, Bytes)>, ClusterError>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let mut next = Some(blocks.next().await?);
+    while let Some(block) = next {
+        match block {
+            Ok(block) => {
+                bytes += block.data.len();
+                batch.push((*block.cid, block.data));
+            }
+            Err(error) => return Some(Err(error)),
+        }
+        next = if bytes < WRITE_BYTES { blocks.next().now_or_never().flatten() } else { None };
+    }
+    Some(Ok(batch))
 }
 
 async fn finished(writing: tokio::task::JoinHandle<Result<(), BlockError>>) -> Result<(), ConnectorError> {

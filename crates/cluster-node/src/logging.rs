@@ -24,7 +24,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("adder", &["cluster_peer::add"]),
     ("apitypes", &["cluster_types"]),
     ("restapi", &["restapi", "cluster_http"]),
-    ("gateway", &["cluster_http::gateway"]),
+    ("gateway", &["cluster_http::api::gateway"]),
 ];
 
 /// Libraries speak up only when something is wrong, unless they are named. The tables of peers warn when they are

@@ -10,7 +10,7 @@ use cluster_component::errors::ClusterError;
 use cluster_component::ports::Block;
 use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
 use cluster_types::{AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
-use dag::file::{FileBuilder, Options};
+use dag::file::{FileBuilder, FileRoot, Options};
 use dag::hash::{HashFunction, Naming};
 use dag::options::Chunker;
 use dag::tree::{Directory, Entry, symlink};
@@ -19,12 +19,16 @@ use futures::stream::BoxStream;
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// Blocks that wait for the daemon: at most 32 MiB with the largest blocks.
 const BLOCKS_AHEAD: usize = 16;
 
 /// Lines that wait to be told.
 const LINES_AHEAD: usize = 1_024;
+
+/// Bytes that are cut and hashed at a time on another thread, while the next are read; less is cut where it is read.
+const CUT_BYTES: usize = 1 << 20;
 
 /// Progress is told after so many bytes.
 const PROGRESS_BYTES: u64 = 262_144;
@@ -161,6 +165,61 @@ fn options(params: &AddParams) -> Result<Options, ClusterError> {
     })
 }
 
+/// A file being cut. Large ones are cut on a thread of their own, one part behind what is read.
+struct Cutter {
+    /// `None` while it is on the other thread.
+    builder: Option<FileBuilder>,
+    working: Option<JoinHandle<Cut>>,
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+/// The builder, and the blocks that it has made.
+type Cut = (FileBuilder, Vec<dag::Block>);
+
+fn cut(mut builder: FileBuilder, pieces: Vec<Bytes>) -> Cut {
+    let mut made = Vec::new();
+    pieces.iter().for_each(|piece| builder.push(piece, &mut |block| made.push(block)));
+    (builder, made)
+}
+
+impl Cutter {
+    fn new(options: Options) -> Self {
+        Self { builder: Some(FileBuilder::new(options)), working: None, pieces: Vec::new(), bytes: 0 }
+    }
+
+    /// Takes bytes in. Returns the blocks that are done.
+    async fn push(&mut self, piece: Bytes) -> Result<Vec<dag::Block>, ClusterError> {
+        self.bytes += piece.len();
+        self.pieces.push(piece);
+        if self.bytes < CUT_BYTES {
+            return Ok(Vec::new());
+        }
+        let (builder, made) = self.worked().await?;
+        let pieces = std::mem::take(&mut self.pieces);
+        self.bytes = 0;
+        self.working = Some(tokio::task::spawn_blocking(move || cut(builder, pieces)));
+        Ok(made)
+    }
+
+    /// Waits for the other thread.
+    async fn worked(&mut self) -> Result<Cut, ClusterError> {
+        if let Some(working) = self.working.take() {
+            return working.await.map_err(|_| ClusterError::Shutdown);
+        }
+        // Without work under way it is here.
+        self.builder.take().map(|builder| (builder, Vec::new())).ok_or(ClusterError::Shutdown)
+    }
+
+    async fn finish(mut self) -> Result<(FileRoot, Vec<dag::Block>), ClusterError> {
+        let (builder, mut made) = self.worked().await?;
+        let (builder, last) = cut(builder, self.pieces);
+        made.extend(last);
+        let file = builder.finish(&mut |block| made.push(block));
+        Ok((file, made))
+    }
+}
+
 /// Entries becoming blocks.
 struct Cutting<'a> {
     params: &'a AddParams,
@@ -227,19 +286,18 @@ impl Cutting<'_> {
         path: &str,
         mut bytes: BoxStream<'static, Result<Bytes, ClusterError>>,
     ) -> Result<Entry, ClusterError> {
-        let (mut builder, mut made) = (FileBuilder::new(self.options), Vec::new());
+        let mut cutter = Cutter::new(self.options);
         let (mut read, mut told) = (0, 0);
         while let Some(piece) = bytes.next().await {
             let piece = piece?;
             read += piece.len() as u64;
-            builder.push(&piece, &mut |block| made.push(block));
-            self.send(std::mem::take(&mut made)).await?;
+            self.send(cutter.push(piece).await?).await?;
             if self.params.progress && read - told >= PROGRESS_BYTES {
                 told = read;
                 self.progress(path, read).await?;
             }
         }
-        let file = builder.finish(&mut |block| made.push(block));
+        let (file, made) = cutter.finish().await?;
         self.send(made).await?;
         if self.params.progress && read != told {
             self.progress(path, read).await?;

@@ -48,7 +48,8 @@ fn all_blocks() -> Vec<Block> {
 }
 
 fn stream_of(blocks: Vec<Block>) -> Blocks {
-    stream::iter(blocks.into_iter().map(Ok)).boxed()
+    // One that must not be polled after its end, as those of adders are.
+    stream::unfold(blocks.into_iter(), |mut rest| async move { rest.next().map(|block| (Ok(block), rest)) }).boxed()
 }
 
 fn pin(cid: Cid, mode: PinMode) -> Pin {

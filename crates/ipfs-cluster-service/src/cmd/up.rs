@@ -31,14 +31,11 @@ fn new_configuration() -> Result<Configuration, Failure> {
     Ok(configuration)
 }
 
-/// How content is read back, and with whom it is.
+/// Which IPFS node it is, and how content is read back.
 fn reading(node: &Node) -> (String, String) {
     match node.gateway_address().map(http_address) {
-        Some(gateway) => (
-            format!("IPFS     a node of its own\n  gateway  {gateway}"),
-            format!("curl {gateway}/ipfs/<CID>    read it back, or open it in a browser"),
-        ),
-        None => (format!("IPFS     {}", node.daemon_address()), "ipfs cat <CID>           read it back".to_owned()),
+        Some(gateway) => (format!("a node of its own\n  gateway  {gateway}"), format!("curl {gateway}/ipfs/<CID>")),
+        None => (node.daemon_address().to_owned(), "ipfs cat <CID>".to_owned()),
     }
 }
 
@@ -57,11 +54,16 @@ fn welcome(node: &Node, folder: &Folder) -> String {
     let (ipfs, read) = reading(node);
     let api = node.api_addresses().first().map(ToString::to_string).unwrap_or_default();
     let host = if api == "/ip4/127.0.0.1/tcp/9094" { String::new() } else { format!(" --host {api}") };
-    let ctl = format!("ipfs-cluster-ctl{host}");
+    let next = [
+        (format!("ipfs-cluster-ctl{host} add -r <FOLDER>"), "add a folder and pin it"),
+        (format!("ipfs-cluster-ctl{host} status"), "see how your pins stand"),
+        (read, "read it back"),
+    ];
+    let width = next.iter().map(|(command, _)| command.len()).max().unwrap_or(0);
+    let next: String = next.iter().map(|(command, what)| format!("  {command:<width$}    {what}\n")).collect();
     format!(
-        "\nYour peer is up.\n\n  folder   {}\n  peer     {}\n  REST API {api}\n  {ipfs}\n\n\
-         In another terminal:\n\n  {ctl} add -r <FOLDER>    add a folder and pin it\n  {ctl} status             \
-         see how your pins stand\n  {read}\n\nCtrl-C stops the peer; the same command starts it again.\n",
+        "\nYour peer is up.\n\n  folder   {}\n  peer     {}\n  REST API {api}\n  IPFS     {ipfs}\n\n\
+         In another terminal:\n\n{next}\nCtrl-C stops the peer; the same command starts it again.\n",
         folder.path().display(),
         node.id(),
     )
