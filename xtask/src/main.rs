@@ -4,7 +4,7 @@ mod bench;
 mod ci;
 mod tidy;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 fn main() -> Result<()> {
     let verb = std::env::args().nth(1);
@@ -12,6 +12,11 @@ fn main() -> Result<()> {
         Some("ci") => ci::ci(),
         Some("fix") => ci::fix(),
         Some("tidy") => tidy::run(),
+        Some("sim") => {
+            let mut numbers = std::env::args().skip(2);
+            let count = numbers.next().context("say how many clusters: cargo xtask sim N [FIRST SEED]")?;
+            ci::sim(&count, &numbers.next().unwrap_or_else(|| "0".into()))
+        }
         Some("bench") => bench::bench(std::env::args().skip(2)),
         _ => bail!(
             "usage: cargo xtask VERB\n  ci    all checks, as they run before a change lands; writes nothing\n  \

@@ -103,7 +103,11 @@ impl CrdtConsensus {
     /// When the configuration names a peer that is none.
     pub fn new(config: CrdtConfig, parts: Parts) -> Result<Self, StartError> {
         let trust = config.trust().map_err(|e| StartError { component: "crdt", reason: e.message })?;
-        let (changes, _) = broadcast::channel(CHANGES_BEHIND_MAX);
+        let behind = match parts.writer {
+            WriterOn::Thread => CHANGES_BEHIND_MAX,
+            WriterOn::Task => CHANGES_BEHIND_MAX / 64, // Room is taken at once, and a simulation starts many.
+        };
+        let (changes, _) = broadcast::channel(behind);
         let notes = Arc::new(Notes::new(Arc::clone(&parts.store)));
         Ok(Self { config, parts, trust: Arc::new(RwLock::new(trust)), notes, changes, running: Mutex::new(None) })
     }
@@ -307,6 +311,7 @@ impl Component for CrdtConsensus {
             changes: self.changes.clone(),
             outbound,
             grouping: self.grouping(),
+            unsynced: false,
         };
         let (orders, end) = self.start_writer(writer, queue, tasks).map_err(failed)?;
         self.start_upkeep(&orders, tasks);

@@ -68,6 +68,8 @@ pub(crate) struct Writer {
     pub(crate) changes: broadcast::Sender<PinsetChange>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
     pub(crate) grouping: Option<Grouping>,
+    /// Whether something was written that is not durable yet.
+    pub(crate) unsynced: bool,
 }
 
 impl Writer {
@@ -179,13 +181,18 @@ impl Writer {
         })?;
         let written = effects.extract_if(.., |effect| matches!(effect, Effect::Write(_)));
         let batches: Vec<_> = written.collect();
-        let wrote = !batches.is_empty();
         for effect in batches {
             if let Effect::Write(batch) = effect {
+                self.unsynced = true;
                 self.store.write(batch)?;
             }
         }
-        if wrote { self.store.sync() } else { Ok(()) }
+        // What a failed sync left behind must not be told either: heads that a power cut takes back can never be had.
+        if self.unsynced {
+            self.store.sync()?;
+            self.unsynced = false;
+        }
+        Ok(())
     }
 
     fn tell(&self, effects: Vec<Effect>) {

@@ -4,13 +4,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, PinProgress, ProgressSink};
 use cluster_component::errors::{ConnectorError, StartError};
+use cluster_component::ports::{Clock, sleep};
 use cluster_component::tasks::TaskScope;
 use cluster_component::{PAGE_MAX, PageStream};
 use cluster_types::{Cid, IpfsId, IpfsPath, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, RepoGcKey, RepoStat};
 use futures::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// What the daemon has and how it misbehaves.
@@ -41,13 +44,20 @@ pub struct World {
 }
 
 /// The daemon's connector.
-#[derive(Debug)]
 pub struct FakeConnector {
     world: Mutex<World>,
     /// CIDs whose pinning waits until they are let go.
     held: watch::Sender<BTreeSet<Cid>>,
     up: watch::Sender<bool>,
     leases: Arc<AtomicUsize>,
+    /// How long pinning takes, by whose clock; at once if `None`.
+    pace: Mutex<Option<(Arc<dyn Clock>, Duration)>>,
+}
+
+impl fmt::Debug for FakeConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeConnector").field("world", &self.world).finish_non_exhaustive()
+    }
 }
 
 impl Default for FakeConnector {
@@ -70,6 +80,7 @@ impl Default for FakeConnector {
             held: watch::Sender::default(),
             up: watch::Sender::new(true),
             leases: Arc::default(),
+            pace: Mutex::default(),
         }
     }
 }
@@ -106,6 +117,18 @@ impl FakeConnector {
         self.held.send_modify(|held| {
             held.remove(cid);
         });
+    }
+
+    /// From now on pinning takes so long.
+    pub fn set_pace(&self, clock: Arc<dyn Clock>, span: Duration) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = Some((clock, span));
+    }
+
+    async fn take_its_time(&self) {
+        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((clock, span)) = pace {
+            sleep(&*clock, span).await;
+        }
     }
 
     /// Leases of blocks that are not dropped.
@@ -159,7 +182,9 @@ impl IpfsConnector for FakeConnector {
     async fn pin(&self, pin: &Pin, progress: Option<ProgressSink>) -> Result<(), ConnectorError> {
         drop(self.called(format!("pin {}", pin.cid))?);
         let mut held = self.held.subscribe();
-        let _never_closed = held.wait_for(|held| !held.contains(&pin.cid)).await;
+        // The sender lives as long as `self`, which is borrowed.
+        drop(held.wait_for(|held| !held.contains(&pin.cid)).await);
+        self.take_its_time().await;
         if let Some(progress) = progress {
             progress(PinProgress { blocks: 1, bytes: 1 });
         }

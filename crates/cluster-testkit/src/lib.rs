@@ -9,6 +9,7 @@ pub mod clock;
 pub mod consensus;
 pub mod contract;
 pub mod history;
+pub mod invariant;
 pub mod ipfs;
 pub mod kubo;
 pub mod net;

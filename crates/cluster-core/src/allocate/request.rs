@@ -81,16 +81,18 @@ pub struct Shortage {
     pub available: usize,
 }
 
-/// How many peers are to be found beside the current ones that have valid metrics.
+/// How many peers are to be found beside the current ones that have valid metrics; `stored` counts those without too.
 ///
 /// # Errors
 /// When there are fewer than needed.
-pub fn wanted(peers: &Peers, min: i32, max: i32) -> Result<Wanted, Shortage> {
+pub fn wanted(peers: &Peers, stored: usize, min: i32, max: i32) -> Result<Wanted, Shortage> {
     let current = i64::try_from(count(&peers.current)).unwrap_or(i64::MAX);
     let (needed, wanted) = (i64::from(min) - current, i64::from(max) - current);
     let available = count(&peers.priority) + count(&peers.candidates);
-    if wanted < 0 {
-        return Ok(Wanted::Trim(usize::try_from(max).unwrap_or(0)));
+    let most = usize::try_from(max).unwrap_or(0);
+    // The reference keeps more than the maximum when those beyond it do not answer.
+    if wanted < 0 || (needed <= 0 && stored > most) {
+        return Ok(Wanted::Trim(most));
     }
     if needed <= 0 {
         return Ok(Wanted::Keep);

@@ -8,17 +8,15 @@
 use cluster_types::Timestamp;
 use std::time::Duration;
 
-/// How long a metric counts before more is known: the default of every metric of the reference.
+/// How long a metric counts before more is known, and at least where its sender's clock is wrong: the default of every
+/// metric of the reference.
 const UNTIL_KNOWN: Duration = Duration::from_secs(30);
 
 /// The longest time that is believed before more is known.
 const BELIEVED_MAX: Duration = Duration::from_secs(600);
 
-/// Renewals that are looked at.
-const RENEWALS: usize = 5;
-
-/// Renewals that must have been seen before they say anything.
-const RENEWALS_MIN: usize = 2;
+/// Renewals that must have been seen before a clock is said to be wrong. Peers that start send some in a row.
+const RENEWALS_MIN: usize = 4;
 
 /// By whose clock a metric says until when it counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,30 +64,45 @@ pub fn of(earlier: &[Arrival], arrival: Arrival) -> Reading {
     if arrival.clock == ClockOf::Ours {
         return Reading { lifetime: said, differs: false, ahead_nanos: None };
     }
-    let Some(renewal) = renewal(earlier, arrival) else {
-        let believed = remaining > 0 && said <= BELIEVED_MAX;
-        let lifetime = if believed { said.max(UNTIL_KNOWN) } else { UNTIL_KNOWN };
-        return Reading { lifetime, differs: lifetime != said, ahead_nanos: None };
-    };
-    let expected = renewal.saturating_mul(2);
-    let ahead_nanos = Some(remaining.saturating_sub(expected));
-    // Half a renewal either way does no harm: the metric is renewed in time, and its end is noticed soon enough.
-    let plausible = (remaining - expected).abs() <= renewal / 2;
-    let lifetime = if plausible { said } else { Duration::from_nanos(expected.unsigned_abs()) };
-    Reading { lifetime, differs: !plausible, ahead_nanos }
+    let renewals = renewals(earlier, arrival);
+    let regular = regular(&renewals);
+    let ahead_nanos = regular.map(|regular| remaining.saturating_sub(regular.saturating_mul(2)));
+    if renewals.iter().any(|renewal| fits(*renewal, remaining)) {
+        return Reading { lifetime: said, differs: false, ahead_nanos };
+    }
+    match regular.filter(|_| renewals.len() >= RENEWALS_MIN) {
+        Some(regular) => {
+            let lifetime = Duration::from_nanos(regular.saturating_mul(2).unsigned_abs()).max(UNTIL_KNOWN);
+            Reading { lifetime, differs: true, ahead_nanos }
+        }
+        None => {
+            let believed = remaining > 0 && said <= BELIEVED_MAX;
+            let lifetime = if believed { said.max(UNTIL_KNOWN) } else { UNTIL_KNOWN };
+            Reading { lifetime, differs: lifetime != said, ahead_nanos: None }
+        }
+    }
 }
 
-/// The usual distance of two renewals in nanoseconds: the median, so that one that was sent early, or lost, does
-/// not count.
-fn renewal(earlier: &[Arrival], arrival: Arrival) -> Option<i64> {
+/// Whether a metric that counts for so long is renewed like that: at about half its time, and in any case before its end.
+fn fits(renewal: i64, remaining: i64) -> bool {
+    renewal >= remaining / 5 * 2 && renewal <= remaining / 4 * 3
+}
+
+/// The distances of renewals in nanoseconds, by the clock of the sender.
+fn renewals(earlier: &[Arrival], arrival: Arrival) -> Vec<i64> {
     let sent = earlier.iter().filter(|earlier| earlier.clock == ClockOf::Sender);
     let expiries: Vec<Timestamp> = sent.map(|earlier| earlier.expire).chain([arrival.expire]).collect();
-    let distances = expiries.windows(2).map(|pair| nanos_between(pair[0], pair[1])).filter(|distance| *distance > 0);
-    let mut distances: Vec<i64> = distances.collect();
-    let skip = distances.len().saturating_sub(RENEWALS);
-    distances.drain(..skip);
-    distances.sort_unstable();
-    (distances.len() >= RENEWALS_MIN).then(|| distances[distances.len() / 2])
+    let distances = expiries.windows(2).map(|pair| nanos_between(pair[0], pair[1]));
+    distances.filter(|distance| *distance > 0).collect()
+}
+
+/// The longest distance that there was twice. Those that were sent early do not count, since there is always a longer
+/// one; and what two lost messages make of it does little harm.
+fn regular(renewals: &[i64]) -> Option<i64> {
+    let mut sorted = renewals.to_vec();
+    sorted.sort_unstable();
+    let twice = |pair: &&[i64]| pair[1] - pair[0] <= pair[1] / 5;
+    sorted.windows(2).rev().find(twice).map(|pair| pair[0])
 }
 
 fn nanos_between(from: Timestamp, to: Timestamp) -> i64 {

@@ -275,7 +275,7 @@ impl Tracker {
     ) -> Result<(), StoreError> {
         let before = read(store, &cid)?;
         let flying = self.in_flight(&cid).map(|(kind, _)| kind);
-        let held = before.as_ref().is_some_and(|row| may_be_held(row.status)) || flying.is_some();
+        let held = before.as_ref().is_some_and(may_be_held) || flying.is_some();
         let wanted = match aim {
             Aim::Pinned(_) => Kind::Pin,
             _ => Kind::Unpin,
@@ -453,9 +453,9 @@ fn is_unpin(status: TrackerStatus) -> bool {
     status.intersects(TrackerStatus::UNPIN_QUEUED | TrackerStatus::UNPIN_ERROR)
 }
 
-/// Whether the daemon may hold an item that stands like this.
-fn may_be_held(status: TrackerStatus) -> bool {
-    is_pin(status) || is_unpin(status)
+/// Whether the daemon may hold an item that stands like this: also one that is remote and waits to be unpinned here.
+fn may_be_held(row: &Row) -> bool {
+    is_pin(row.status) || is_unpin(row.status) || row.waiting.is_some()
 }
 
 fn micros(now: Timestamp) -> u64 {

@@ -277,3 +277,37 @@ fn items_of_the_same_moment_are_all_begun() {
     }
     assert_eq!(begun.len(), 200);
 }
+
+/// What was found once: an item that is others' now, and that the daemon could not unpin yet, is unpinned: the daemon
+/// must still let go of it.
+#[test]
+fn an_unpin_that_waits_outlives_a_change_of_mind() {
+    for aim in [Aim::Gone, Aim::Remote] {
+        let (store, now) = (MemoryStore::new(), Timestamp::from_unix(1_000_000, 0));
+        let mut machine = Tracker::new(config());
+        let give = |machine: &mut Tracker, event| {
+            let mut effects = Vec::new();
+            machine.step(now, 0, event, &store, &mut effects).expect("stepped");
+            for effect in effects.extract_if(.., |effect| matches!(effect, Effect::Record(_))) {
+                if let Effect::Record(batch) = effect {
+                    store.write(batch).expect("written");
+                }
+            }
+            machine.begin(now.saturating_add(Duration::from_secs(1)), &store, &mut effects).expect("begun");
+            effects.into_iter().find_map(|effect| match effect {
+                Effect::Start(op, kind, _) => Some((op, kind)),
+                _ => None,
+            })
+        };
+        let (op, _) = give(&mut machine, Event::Track(cid(1), Aim::Pinned(now))).expect("it is pinned");
+        give(&mut machine, Event::Done(op, Ok(())));
+        let (op, _) = give(&mut machine, Event::Track(cid(1), Aim::Remote)).expect("it is unpinned");
+        let failed = Err(Failure { message: "the daemon is down".into() });
+        give(&mut machine, Event::Done(op, failed));
+
+        let begun = give(&mut machine, Event::Track(cid(1), aim));
+
+        let row = read(&store, &cid(1)).expect("read").expect("not forgotten");
+        assert!(row.waiting.is_some() || begun.is_some(), "{aim:?}: {row:?}");
+    }
+}

@@ -36,7 +36,7 @@ impl MainCluster {
         }
         let stored = existing.map(|pin| pin.allocations.as_slice()).unwrap_or_default();
         let peers = self.sorted(choice, pin, stored);
-        let wanted = wanted(&peers, min, max).map_err(too_few)?;
+        let wanted = wanted(&peers, stored.len(), min, max).map_err(too_few)?;
         let order = match wanted {
             Wanted::More { .. } => self.order(&pin.cid, &peers)?,
             Wanted::Keep | Wanted::Trim(_) => Vec::new(),

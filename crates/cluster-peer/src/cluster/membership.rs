@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How often it is looked whether somebody new is there.
 const NEW_MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Newcomers of this span are greeted together.
+const GREETED_EVERY: Duration = Duration::from_secs(5);
+
 /// In larger clusters newcomers wait for the next ping, so that they are not drowned.
 const GREETED_UP_TO: usize = 100;
 
@@ -143,10 +146,12 @@ impl MainCluster {
             sleep(&*self.parts.clock, NEW_MEMBERS_INTERVAL).await;
             let Ok(members) = self.parts.consensus.peers().await else { continue };
             let newcomer = members.iter().any(|peer| !known.contains(peer) && *peer != self.parts.rpc.me());
-            if newcomer && members.len() <= GREETED_UP_TO {
-                self.announce().await;
-            }
             known = members;
+            if newcomer && known.len() <= GREETED_UP_TO {
+                self.announce().await;
+                // Peers that come and go must not make this one talk all the time.
+                sleep(&*self.parts.clock, GREETED_EVERY).await;
+            }
         }
     }
 

@@ -2,5 +2,6 @@
 
 mod allocators;
 mod informers;
+mod sim;
 mod states;
 mod trackers;
