@@ -160,6 +160,15 @@ impl Scheduler {
         drop(ended);
     }
 
+    /// Ends the world: every task, and with them whatever they hold of it.
+    pub fn end(&self) {
+        let (tasks, due) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.tasks), std::mem::take(&mut state.due))
+        };
+        drop((tasks, due));
+    }
+
     /// A clock whose wall time is ahead of the world's by so many seconds.
     #[must_use]
     pub fn clock(&self, ahead_secs: i64) -> Arc<SimClock> {

@@ -251,3 +251,13 @@ impl World {
         }
     }
 }
+
+/// Peers and tasks hold each other.
+impl Drop for World {
+    fn drop(&mut self) {
+        for peer in &mut self.peers {
+            peer.crash(&Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance }, false);
+        }
+        self.scheduler.end();
+    }
+}
