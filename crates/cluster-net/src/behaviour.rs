@@ -18,8 +18,8 @@ const PER_PEER_MAX: u32 = 8;
 const PENDING_MAX: u32 = 256;
 
 /// How often a peer is asked whether it is there, and how long it may take to answer. A connection whose other end is
-/// gone without a word is ended after two silences: nothing below notices for a quarter of an hour.
-const PING_EVERY: Duration = Duration::from_secs(15);
+/// gone without a word is ended after three silences: nothing below notices for a quarter of an hour.
+const PING_EVERY: Duration = Duration::from_secs(10);
 
 /// Bytes of memory that stand for an inbound connection, as the reference.
 const BYTES_PER_INBOUND: u64 = 1 << 20;

@@ -18,7 +18,7 @@ use cluster_types::{Multiaddr, PeerId};
 use futures::StreamExt;
 use libp2p::core::transport::ListenerId;
 use libp2p::gossipsub::IdentTopic;
-use libp2p::swarm::{ListenError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, ListenError, SwarmEvent};
 use libp2p::{Swarm, ping};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -31,6 +31,9 @@ const STRANGERS_MAX: usize = 1_024;
 
 /// How long a stranger that turns up on the local network is not dialed again.
 const STRANGER_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// Failures of pings that are reported before the connection is ended.
+const SILENCES_MAX: u8 = 2;
 
 /// Drives the swarm.
 pub(super) struct Driver {
@@ -49,6 +52,8 @@ pub(super) struct Driver {
     gather_soon: bool,
     /// Addresses of unnamed peers that an operator wrote down.
     pub(super) unnamed: Vec<Multiaddr>,
+    /// Connections whose pings fail.
+    silent: HashMap<ConnectionId, u8>,
     /// How many known peers have been dialed, to go on with the next ones.
     pub(super) gathered: usize,
     /// From where we can be reached, once that is known.
@@ -92,6 +97,7 @@ impl Driver {
             standing: BTreeMap::new(),
             gather_soon: false,
             unnamed: options.peers.iter().filter(|address| is_unnamed(address)).cloned().collect(),
+            silent: HashMap::new(),
             gathered: 0,
             reachability: None,
             reachability_is_forced: options.reachability.is_some(),
@@ -160,10 +166,13 @@ impl Driver {
                 self.dials.connected(&peer_id);
                 self.trim();
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
-                let cause = cause.map(|cause| cause.to_string());
-                tracing::debug!(peer = %peer_id, cause, "no longer connected");
-                self.gather_soon |= self.standing.remove(&peer_id).is_some_and(|standing| standing.member);
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
+                self.silent.remove(&connection_id);
+                if num_established == 0 {
+                    let cause = cause.map(|cause| cause.to_string());
+                    tracing::debug!(peer = %peer_id, cause, "no longer connected");
+                    self.gather_soon |= self.standing.remove(&peer_id).is_some_and(|standing| standing.member);
+                }
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), connection_id, error } => {
                 self.dial_failed(peer, connection_id, &error);
@@ -201,12 +210,19 @@ impl Driver {
         }
     }
 
-    /// The library reports the second failure in a row.
+    /// Ends a connection whose other end has been silent for long. The library reports failures from the second in a
+    /// row on.
     fn on_ping(&mut self, event: &ping::Event) {
-        if let Err(error) = &event.result {
-            tracing::debug!(peer = %event.peer, %error, "ping failed");
-            if matches!(error, ping::Failure::Timeout) {
-                self.swarm.close_connection(event.connection);
+        match &event.result {
+            Ok(_) | Err(ping::Failure::Unsupported) => drop(self.silent.remove(&event.connection)),
+            Err(error) => {
+                tracing::debug!(peer = %event.peer, %error, "ping failed");
+                let silences = self.silent.entry(event.connection).or_default();
+                *silences += 1;
+                if *silences >= SILENCES_MAX {
+                    tracing::info!(peer = %event.peer, "it no longer answers: the connection is ended");
+                    self.swarm.close_connection(event.connection);
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ mod routing;
 use crate::addresses::{SharedBook, split};
 use crate::options::{Options, Protocols, RPC_PROTOCOL};
 use crate::pubsub::Topics;
+use crate::streams::OpenError;
 use async_trait::async_trait;
 use bandwidth::Rates;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use cluster_types::{Multiaddr, PeerId};
 use command::Command;
 use driver::Driver;
 use futures::stream::BoxStream;
-use libp2p::swarm::StreamProtocol;
+use libp2p::swarm::{Stream, StreamProtocol};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -93,21 +94,18 @@ impl Host {
         self.shared.me
     }
 
-    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NetError> {
-        let stopped = || NetError::Closed("the network is not running".into());
+    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Unanswered> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(order(reply)).await.map_err(|_| stopped())?;
-        answer.await.map_err(|_| match self.commands.is_closed() {
-            true => stopped(),
-            false => NetError::Closed("the connection ended".into()),
-        })
+        self.commands.send(order(reply)).await.map_err(|_| Unanswered::Stopped)?;
+        answer.await.map_err(|_| if self.commands.is_closed() { Unanswered::Stopped } else { Unanswered::Dropped })
     }
 
     /// Connects to a peer at the given addresses and at those that are known.
     async fn dial(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), NetError> {
         let dial = self.order(|reply| Command::Connect { peer, addresses, reply });
         match tokio::time::timeout(self.dial_timeout, dial).await {
-            Ok(outcome) => outcome?.map_err(|reason| NetError::Unreachable { peer, reason }),
+            Ok(Err(_)) => Err(stopped()),
+            Ok(Ok(outcome)) => outcome.map_err(|reason| NetError::Unreachable { peer, reason }),
             Err(_) => {
                 let reason = format!("it did not answer within {:?}", self.dial_timeout);
                 Err(NetError::Unreachable { peer, reason })
@@ -121,16 +119,42 @@ impl Host {
     /// # Errors
     /// When the peer cannot be reached, or does not speak the protocol.
     pub async fn open_stream(&self, peer: PeerId, protocol: &'static str) -> Result<Duplex, NetError> {
-        self.dial(peer, Vec::new()).await?;
         let protocol = StreamProtocol::new(protocol);
-        let open = self.order(|reply| Command::Open { peer, protocol, reply });
-        let opened = tokio::time::timeout(OPEN_MAX, open).await;
-        let opened = opened.map_err(|_| NetError::Closed(format!("{peer} did not agree on a protocol in time")))?;
-        match opened? {
+        let opening = async {
+            match self.open_once(peer, protocol.clone()).await? {
+                // The connection ended just then: the peer may have been started anew.
+                Err(OpenError::NotConnected) => self.open_once(peer, protocol).await,
+                opened => Ok(opened),
+            }
+        };
+        match opening.await? {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(NetError::Closed(format!("no stream could be opened to {peer}: {error}"))),
         }
     }
+
+    async fn open_once(&self, peer: PeerId, protocol: StreamProtocol) -> Result<Result<Stream, OpenError>, NetError> {
+        self.dial(peer, Vec::new()).await?;
+        let open = self.order(|reply| Command::Open { peer, protocol, reply });
+        match tokio::time::timeout(OPEN_MAX, open).await {
+            Ok(Err(Unanswered::Dropped)) => Ok(Err(OpenError::NotConnected)),
+            Ok(Err(Unanswered::Stopped)) => Err(stopped()),
+            Ok(Ok(opened)) => Ok(opened),
+            Err(_) => Err(NetError::Closed(format!("{peer} did not agree on a protocol in time"))),
+        }
+    }
+}
+
+/// Why an order was not answered.
+enum Unanswered {
+    /// The network is not running.
+    Stopped,
+    /// What it was about is gone.
+    Dropped,
+}
+
+fn stopped() -> NetError {
+    NetError::Closed("the network is not running".into())
 }
 
 #[async_trait]
@@ -165,8 +189,10 @@ impl PubSub for Host {
     async fn publish(&self, topic: &Topic, data: Bytes) -> Result<(), NetError> {
         self.shared.topics.deliver_own(&topic.0, &Message { from: self.shared.me, data: data.clone() });
         let topic = topic.0.clone();
-        let published = self.order(|reply| Command::Publish { topic, data, reply }).await?;
-        published.map_err(NetError::Closed)
+        match self.order(|reply| Command::Publish { topic, data, reply }).await {
+            Err(_) => Err(stopped()),
+            Ok(published) => published.map_err(NetError::Closed),
+        }
     }
 
     fn subscribe(&self, topic: &Topic, accepts: Accepts) -> BoxStream<'static, Message> {

@@ -54,3 +54,18 @@ async fn peers_of_the_last_time_are_dialed_again() {
     let again = Peer::start(with).await;
     eventually("they are connected again", || again.host.connected().contains(&two.id())).await;
 }
+
+/// Blocks come from direct connections, so that members should have one to each other though each was told of one only.
+#[tokio::test]
+async fn a_cluster_grows_together() {
+    let first = Peer::start(options()).await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(Peer::start(Options { peers: vec![first.address()], ..options() }).await);
+    }
+
+    eventually("everybody is connected to everybody", || {
+        others.iter().chain([&first]).all(|peer| peer.host.connected().len() == others.len())
+    })
+    .await;
+}
