@@ -13,6 +13,7 @@ pub mod logging;
 mod network;
 pub mod ports;
 pub mod probe;
+mod raft_streams;
 pub mod run;
 pub mod source;
 pub mod state;

@@ -1,17 +1,18 @@
 //! From a configuration to a running peer: which implementation, made of what, started and stopped in which order.
 
 use crate::choice::BuiltConnector;
-use crate::config::Configuration;
+use crate::config::{Configuration, name_of};
 use crate::folder::Folder;
 use crate::identity::Identity;
 use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
+use crate::raft_streams::{self, StreamCourier};
 use cluster_component::component::{
     Adder, Api, Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
-use cluster_component::errors::StartError;
+use cluster_component::errors::{NetError, StartError};
 use cluster_component::ports::{Clock, Network, PubSub};
-use cluster_component::rpc::{Cluster as ClusterRpc, Components, Rpc, Target};
+use cluster_component::rpc::{Cluster as ClusterRpc, Components, Rpc, RpcError, RpcErrorKind, Target};
 use cluster_component::tasks::TaskScope;
 use cluster_crdt::CrdtConsensus;
 use cluster_crdt::config::Trust;
@@ -28,7 +29,7 @@ use cluster_peer::informer::tags::TagsInformer;
 use cluster_peer::monitor::pubsubmon::{self, PubsubMonitor};
 use cluster_peer::pintracker::{self, Tracked};
 use cluster_peer::state::dsstate::DsState;
-use cluster_raft::{RaftConsensus, RpcCourier};
+use cluster_raft::RaftConsensus;
 use cluster_types::store::Datastore;
 use cluster_types::{IpfsId, Multiaddr, PeerId, PingValue};
 use std::collections::BTreeSet;
@@ -50,6 +51,8 @@ pub struct Node {
     gateway: Option<Multiaddr>,
     watched: Option<Watched>,
     consensus: Option<Arc<dyn Consensus>>,
+    /// The network and the pinset, if that is raft's.
+    raft: Option<(Arc<Host>, Arc<dyn Consensus>)>,
     /// Members that are asked to take this peer in.
     bootstrap: Vec<Multiaddr>,
 }
@@ -94,8 +97,13 @@ impl Node {
     /// # Errors
     /// As the first component that fails says.
     pub async fn start(configuration: Configuration, identity: Identity, folder: Folder) -> Result<Self, StartError> {
+        let rpc = Rpc::new(identity.id());
         let options = network::options(&configuration.cluster, &identity, folder.path());
-        let host = Host::bind(&options, Protocols::new()).await?;
+        let mut protocols = Protocols::new();
+        if configuration.raft.is_some() {
+            protocols.insert(raft_streams::PROTOCOL, raft_streams::serve(rpc.clone()));
+        }
+        let host = Host::bind(&options, protocols).await?;
         protect_trusted(&configuration, &host);
         let path = folder.path().join(&configuration.datastore.folder);
         let store = FjallStore::open(path, FjallOptions::default()).map_err(|e| failed("datastore", e))?;
@@ -103,7 +111,7 @@ impl Node {
         let me = identity.id();
         let base = Base {
             me,
-            rpc: Rpc::new(me),
+            rpc,
             clock: Arc::new(SystemClock::new()),
             store: Arc::clone(&store) as Arc<dyn Datastore>,
             host: Arc::new(host),
@@ -119,6 +127,7 @@ impl Node {
             gateway: None,
             watched: None,
             consensus: None,
+            raft: None,
             bootstrap: Vec::new(),
         };
         match node.build(configuration, &folder, base).await {
@@ -159,6 +168,7 @@ impl Node {
         let (host, connector): (Arc<dyn Component>, Arc<dyn Component>) = (Arc::clone(&base.host) as _, connector);
         self.watched = Some(Watched { removal: cluster.removal(), failure: cluster.failure() });
         self.consensus = Some(Arc::clone(&consensus));
+        self.raft = configuration.raft.is_some().then(|| (Arc::clone(&base.host), Arc::clone(&consensus)));
         self.bootstrap = configuration.bootstrap.clone();
         self.components = vec![host, consensus, monitor, connector, tracker, cluster];
         for component in &self.components {
@@ -213,7 +223,12 @@ impl Node {
     pub async fn join(&self) {
         for address in &self.bootstrap {
             tracing::info!("Bootstrapping to {address}");
-            match self.rpc.call::<ClusterRpc::Join>(Target::Local, address.clone()).await {
+            let joined = match &self.raft {
+                // Raft takes in its members itself, whichever of them is asked.
+                Some((host, consensus)) => join_raft(host, &**consensus, address).await,
+                None => self.rpc.call::<ClusterRpc::Join>(Target::Local, address.clone()).await,
+            };
+            match joined {
                 Ok(()) => return,
                 Err(error) => tracing::error!("bootstrap to {address} failed: {error}"),
             }
@@ -264,6 +279,12 @@ fn protect_trusted(configuration: &Configuration, host: &Host) {
     }
 }
 
+async fn join_raft(host: &Host, consensus: &dyn Consensus, address: &Multiaddr) -> Result<(), RpcError> {
+    let unreachable = |error: NetError| RpcError::new(RpcErrorKind::Unreachable, error.to_string());
+    host.connect(address).await.map_err(unreachable)?;
+    Ok(consensus.add_peer(host.me()).await?)
+}
+
 fn scope() -> TaskScope {
     TaskScope::new(Arc::new(TokioSpawn::current()))
 }
@@ -286,9 +307,9 @@ fn consensus(
             me: base.me,
             store: Arc::clone(&base.store),
             state,
-            courier: Arc::new(RpcCourier(base.rpc.clone())),
+            courier: Arc::new(StreamCourier(Arc::clone(&base.host))),
             clock: Arc::clone(&base.clock),
-            staging: !configuration.bootstrap.is_empty(),
+            join: configuration.bootstrap.iter().filter_map(name_of).collect(),
             backups: Some(folder.path().to_owned()),
         };
         return Ok(Arc::new(RaftConsensus::new(config.clone(), parts)));

@@ -48,8 +48,8 @@ pub struct Parts {
     pub courier: Arc<dyn Courier>,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// Whether this peer waits to be taken in by others, and founds no cluster of its own.
-    pub staging: bool,
+    /// Members by which this peer is taken in; empty: it founds a cluster, unless it is in one.
+    pub join: Vec<PeerId>,
     /// Where backups go when the state is removed; `None`: nowhere.
     pub backups: Option<PathBuf>,
 }
@@ -130,29 +130,40 @@ impl RaftConsensus {
         answered.await.unwrap_or(Err(ConsensusError::NotRunning))
     }
 
-    /// Has the leader change the members, wherever it is.
+    /// Has the leader change the members, wherever it is. A peer that is no member yet knows no leader: it asks those by
+    /// whom it is to be taken in, who know.
     async fn at_leader(&self, message: Message) -> Result<(), ConsensusError> {
         let running = self.running()?;
         let patience = self.patience();
         let mut said = "context deadline exceeded".to_owned();
-        for _ in 0..=patience.retries {
-            let Some(leader) = wait_for_leader(&running.engine, patience.leader).await? else {
-                return Err(ConsensusError::NoLeader(said));
+        let mut told = None;
+        for attempt in 0..=usize::try_from(patience.retries).unwrap_or(usize::MAX).max(2) {
+            let outside = self.parts.join.get(attempt % self.parts.join.len().max(1)).copied().map(Member::new);
+            let known = told.take().or_else(|| leader(&running.engine)).or(outside);
+            let asked = match known {
+                Some(member) => member,
+                None => match wait_for_leader(&running.engine, patience.leader).await? {
+                    Some(leader) => leader,
+                    None => return Err(ConsensusError::NoLeader(said)),
+                },
             };
-            let answer = if leader == self.me() {
+            let answer = if asked == self.me() {
                 change_members(&running, &message).await
             } else {
                 // The leader waits for a learner as long as that moves.
-                match ask(&*self.parts.courier, leader, &message, MEMBERS_MAX).await {
+                match ask(&*self.parts.courier, asked, &message, MEMBERS_MAX).await {
                     Ok(answer) => answer,
                     Err(error) => Answer::Refused(error.to_string()),
                 }
             };
             match answer {
                 Answer::Done => return Ok(()),
-                Answer::NotLeader(_) => said = format!("{leader} is no longer the leader"),
+                Answer::NotLeader(leader) => {
+                    said = format!("{asked} is not the leader");
+                    told = leader;
+                }
                 Answer::Refused(reason) => return Err(ConsensusError::Busy(reason)),
-                _ => said = format!("{leader} answered something else than it was asked"),
+                _ => said = format!("{asked} answered something else than it was asked"),
             }
             tokio::time::sleep(patience.retry_delay).await;
         }
@@ -245,7 +256,7 @@ impl RaftConsensus {
 
     /// Founds the cluster that the configuration names, if there is none and this peer does not wait to be taken in.
     async fn found(&self, engine: &Engine) -> Result<(), String> {
-        if self.parts.staging || engine.is_initialized().await.map_err(|e| e.to_string())? {
+        if !self.parts.join.is_empty() || engine.is_initialized().await.map_err(|e| e.to_string())? {
             return Ok(());
         }
         let peers = self.config.init_peers().into_iter().chain([self.parts.me]);

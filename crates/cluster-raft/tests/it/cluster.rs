@@ -229,6 +229,19 @@ async fn peers_are_taken_in_and_put_out() {
     world.stop_all().await;
 }
 
+/// A peer that knows no leader asks whom it was told to, who need not be the leader.
+#[tokio::test(start_paused = true)]
+async fn a_peer_asks_to_be_taken_in_by_itself() {
+    let mut world = World::started(57, 3, Kind::Memory).await;
+    pin_all(&world, 0, 0..20).await;
+    let new = world.stage(4).await;
+    world.at(new).add_peer(peer(4)).await.expect("taken in");
+    world.at(new).ready().await.expect("ready");
+    has_all(&world, new, 0..20).await;
+    assert_eq!(world.at(0).peers().await.expect("members"), (1..=4).map(peer).collect());
+    world.stop_all().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn taking_in_a_peer_that_is_not_there_costs_nothing() {
     let mut world = World::started(51, 1, Kind::Disk).await;

@@ -124,10 +124,10 @@ impl World {
     }
 
     pub(crate) async fn start(&mut self, at: usize) -> Result<(), StartError> {
-        self.start_as(at, false).await
+        self.start_as(at, Vec::new()).await
     }
 
-    pub(crate) async fn start_as(&mut self, at: usize, staging: bool) -> Result<(), StartError> {
+    pub(crate) async fn start_as(&mut self, at: usize, join: Vec<PeerId>) -> Result<(), StartError> {
         let peer = &self.peers[at];
         let parts = Parts {
             me: peer.id,
@@ -135,7 +135,7 @@ impl World {
             state: self.state(&peer.store),
             courier: Arc::new(Post { from: peer.id, lan: Arc::clone(&self.lan) }),
             clock: Arc::new(ManualClock::default()) as Arc<dyn Clock>,
-            staging,
+            join,
             backups: None,
         };
         let consensus = Arc::new(RaftConsensus::new(self.config.clone(), parts));
@@ -149,7 +149,7 @@ impl World {
     /// A further peer, which waits to be taken in.
     pub(crate) async fn stage(&mut self, number: u8) -> usize {
         self.peers.push(Peer::new(number));
-        self.start_as(self.peers.len() - 1, true).await.expect("started");
+        self.start_as(self.peers.len() - 1, vec![peer(1)]).await.expect("started");
         self.peers.len() - 1
     }
 

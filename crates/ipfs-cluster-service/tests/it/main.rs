@@ -7,5 +7,6 @@ mod embedded;
 mod failures;
 mod peer;
 mod raft;
+mod raft_cluster;
 mod state;
 mod tree;

@@ -64,8 +64,13 @@ impl Peer {
 
     /// Starts a peer from its folder and waits until it serves.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same, with these arguments of `daemon`.
+    pub(crate) fn start_with(folder: &Path, args: &[&str]) -> Self {
         let mut command = service();
-        command.arg("--config").arg(folder).arg("daemon");
+        command.arg("--config").arg(folder).arg("daemon").args(args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let (sender, log) = channel();
         let stderr = child.stderr.take().expect("standard error is piped");

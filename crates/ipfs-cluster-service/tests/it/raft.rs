@@ -7,12 +7,12 @@ use cluster_types::{Cid, PinOptions};
 use std::path::Path;
 use std::time::Instant;
 
-fn cid(number: u8) -> Cid {
+pub(crate) fn cid(number: u8) -> Cid {
     let digest: String = (0..32).map(|_| format!("{number:02x}")).collect();
     format!("f01551220{digest}").parse().expect("a CID")
 }
 
-fn named(name: &str) -> PinOptions {
+pub(crate) fn named(name: &str) -> PinOptions {
     PinOptions { name: name.into(), ..PinOptions::default() }
 }
 

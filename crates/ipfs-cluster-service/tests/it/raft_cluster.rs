@@ -1,0 +1,157 @@
+//! Three raft peers as processes of their own: founding, joining, and writing on while each of them dies once.
+
+use crate::peer::{DEADLINE, Peer, init_with, service};
+use crate::raft::{cid, named};
+use cluster_testkit::kubo::FakeKubo;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// Longer than the reference's and ours together need to elect somebody else, on a busy machine.
+const ELECTION: Duration = Duration::from_secs(15);
+
+/// A peer's folder, and how others reach it.
+struct Place {
+    folder: tempfile::TempDir,
+    id: String,
+    address: String,
+}
+
+fn read(path: PathBuf) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("there")).expect("JSON")
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        init_with(folder.path(), &FakeKubo::start(), &["--consensus", "raft"]);
+        let id = read(folder.path().join("identity.json"))["id"].as_str().expect("an id").to_owned();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        Self { folder, address: format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}"), id }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The same secret everywhere, fixed ports, and these others.
+    fn configure(&self, members: &[String], others: &[String]) {
+        let path = self.path().join("service.json");
+        let mut file = read(path.clone());
+        let listen = self.address.split("/p2p/").next().expect("an address");
+        file["cluster"]["secret"] = json!(SECRET);
+        file["cluster"]["listen_multiaddress"] = json!([listen]);
+        file["cluster"]["peer_addresses"] = json!(others);
+        file["cluster"]["mdns_interval"] = json!("0s");
+        file["consensus"]["raft"]["init_peerset"] = json!(members);
+        std::fs::write(path, file.to_string()).expect("written");
+    }
+}
+
+/// Three that will found a cluster together.
+fn three() -> Vec<Place> {
+    let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let members: Vec<String> = places.iter().map(|place| place.id.clone()).collect();
+    for place in &places {
+        let others: Vec<String> = places.iter().map(|o| o.address.clone()).filter(|a| *a != place.address).collect();
+        place.configure(&members, &others);
+    }
+    places
+}
+
+/// Starts them at the same time: none is ready before most of them run.
+fn start_all(places: &[Place]) -> Vec<Peer> {
+    std::thread::scope(|scope| {
+        let starting: Vec<_> = places.iter().map(|place| scope.spawn(|| Peer::start(place.path()))).collect();
+        starting.into_iter().map(|peer| peer.join().expect("it starts")).collect()
+    })
+}
+
+async fn pin_until(peer: &Peer, number: u8, deadline: Duration) -> Duration {
+    let begun = Instant::now();
+    loop {
+        match peer.client().pin(&cid(number), &named("p")).await {
+            Ok(_) => return begun.elapsed(),
+            Err(error) => assert!(begun.elapsed() < deadline, "{error}"),
+        }
+    }
+}
+
+fn has_all(peer: &Peer, count: usize) {
+    let begun = Instant::now();
+    loop {
+        let found = peer.ctl(&["pin", "ls"]).stdout.lines().count();
+        if found == count {
+            return;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{found} of {count} pins are there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proc_three_raft_peers_write_on_while_each_dies_once_and_lose_nothing() {
+    let places = three();
+    let mut peers = start_all(&places);
+    let mut count = 0u8;
+    for peer in &peers {
+        for _ in 0..5 {
+            pin_until(peer, count, ELECTION).await;
+            count += 1;
+        }
+    }
+    for dead in 0..3 {
+        peers[dead].kill();
+        let other = &peers[(dead + 1) % 3];
+        let took = pin_until(other, count, ELECTION).await;
+        println!("peer {dead} killed: written again after {took:?}");
+        count += 1;
+        pin_until(&peers[(dead + 2) % 3], count, ELECTION).await;
+        count += 1;
+        peers[dead] = peers[dead].again();
+    }
+    for peer in &peers {
+        has_all(peer, usize::from(count));
+    }
+    for peer in &mut peers {
+        assert!(peer.stop().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proc_a_raft_peer_joins_with_what_it_had_kept_aside() {
+    let (first, second) = (Place::new(), Place::new());
+    first.configure(&[], &[]);
+    second.configure(&[], &[]);
+    let founder = Peer::start(first.path());
+    for number in 0..10 {
+        founder.client().pin(&cid(number), &named("p")).await.expect("pinned");
+    }
+    let mut alone = Peer::start(second.path());
+    alone.client().pin(&cid(200), &named("its own")).await.expect("pinned");
+    assert!(alone.stop().success());
+
+    let mut joined = Peer::start_with(second.path(), &["--bootstrap", &first.address]);
+    has_all(&joined, 10);
+    joined.client().pin(&cid(100), &named("through the second")).await.expect("pinned");
+    has_all(&founder, 11);
+    let kept = std::fs::read_to_string(second.path().join("raft.old.0.json")).expect("a backup");
+    assert!(kept.contains("its own") && kept.lines().count() == 1, "{kept}");
+
+    // Both are needed from now on: alone, the founder acknowledges nothing.
+    joined.kill();
+    assert!(founder.client().pin(&cid(101), &named("alone")).await.is_err());
+}
+
+#[test]
+fn a_bootstrap_address_that_is_none_is_refused_by_name() {
+    let place = Place::new();
+    let mut command: Command = service();
+    command.arg("--config").arg(place.path()).args(["daemon", "--bootstrap", "/ip4/127.0.0.1/tcp/9096"]);
+    let output = command.stdin(Stdio::null()).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("/ip4/127.0.0.1/tcp/9096 does not end with /p2p/"), "{text}");
+}
