@@ -32,7 +32,7 @@ pub(crate) struct Behaviour {
     pub(crate) addresses: addresses::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
-    pub(crate) gossipsub: gossipsub::Behaviour,
+    pub(crate) gossipsub: pubsub::Single<gossipsub::Behaviour>,
     pub(crate) streams: streams::Behaviour,
     pub(crate) lan: dht::Behaviour,
     pub(crate) wan: dht::Behaviour,

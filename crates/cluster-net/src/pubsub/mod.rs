@@ -1,8 +1,11 @@
 //! One-to-many messages: gossipsub with the reference's parameters, and who listens here.
 
 mod inbox;
+mod single;
 mod topics;
+mod turns;
 
+pub(crate) use single::Single;
 pub(crate) use topics::{Topics, Verdict};
 
 use crate::options::PubSubOptions;
@@ -58,8 +61,9 @@ fn config(options: &PubSubOptions) -> Result<Config, String> {
 ///
 /// # Errors
 /// When the sizes do not go together; the text names the section.
-pub(crate) fn behaviour(key: &Keypair, options: &PubSubOptions) -> Result<Behaviour, String> {
-    Behaviour::new(MessageAuthenticity::Signed(key.clone()), config(options)?).map_err(str::to_owned)
+pub(crate) fn behaviour(key: &Keypair, options: &PubSubOptions) -> Result<Single<Behaviour>, String> {
+    let behaviour = Behaviour::new(MessageAuthenticity::Signed(key.clone()), config(options)?);
+    behaviour.map(Single::new).map_err(str::to_owned)
 }
 
 #[cfg(test)]

@@ -52,6 +52,18 @@ async fn messages_go_both_ways_and_to_oneself() {
     hears(&two, &mut at_one, "from two").await;
 }
 
+/// Two connections come about; messages are said over one of them.
+#[tokio::test]
+async fn peers_that_dial_each_other_at_once_hear_each_other() {
+    let (one, two) = (Peer::start(options()).await, Peer::start(options()).await);
+    let (mut at_one, mut at_two) = (everybody(&one), everybody(&two));
+
+    futures::future::join(one.connect(&two), two.connect(&one)).await;
+
+    hears(&one, &mut at_two, "from one").await;
+    hears(&two, &mut at_one, "from two").await;
+}
+
 #[tokio::test]
 async fn a_message_that_is_too_large_is_an_error() {
     let (one, two) = (Peer::start(options()).await, Peer::start(options()).await);
