@@ -235,11 +235,12 @@ impl Node {
         }
     }
 
-    /// Stops as [`stop`](Self::stop) does, and removes the pinset, with a backup where the consensus keeps some.
+    /// Stops as [`stop`](Self::stop) does, and under raft removes the pinset, of which a backup is kept. What a peer of
+    /// a crdt has stays: there may be pins among it that nobody else has heard of yet.
     pub async fn stop_and_clean(mut self) {
         let consensus = self.consensus.take();
         self.halt().await;
-        if let Some(consensus) = consensus
+        if let Some(consensus) = consensus.filter(|consensus| consensus.key() == "raft")
             && let Err(error) = consensus.clean().await
         {
             tracing::error!(%error, "the state could not be removed");

@@ -1,11 +1,11 @@
 //! The switchboard: takes a question to whom it is for.
 
 use super::error::{RpcError, RpcErrorKind};
-use super::method::{StreamMethod, UnaryMethod};
+use super::method::{MethodInfo, StreamMethod, UnaryMethod};
 use crate::PageStream;
 use crate::component;
 use cluster_types::PeerId;
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use futures::stream::{self, StreamExt};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -40,8 +40,20 @@ pub enum Target {
 #[derive(Clone)]
 pub struct Rpc(Arc<Inner>);
 
+/// Gives calls to peers of the same process to them. Simulations have one; whoever implements it keeps the policy.
+pub trait Others: Send + Sync + 'static {
+    /// The components of a peer, if they would answer this method to the one that asks.
+    fn find(
+        &self,
+        from: PeerId,
+        to: PeerId,
+        method: MethodInfo,
+    ) -> BoxFuture<'static, Result<Arc<Components>, RpcError>>;
+}
+
 struct Inner {
     me: PeerId,
+    others: Option<Arc<dyn Others>>,
     /// A lock and not a `OnceLock`, since `unbind` breaks the cycle that would keep the store open.
     components: RwLock<Option<Arc<Components>>>,
 }
@@ -56,7 +68,13 @@ impl Rpc {
     /// The switchboard of the peer `me`.
     #[must_use]
     pub fn new(me: PeerId) -> Self {
-        Self(Arc::new(Inner { me, components: RwLock::new(None) }))
+        Self(Arc::new(Inner { me, others: None, components: RwLock::new(None) }))
+    }
+
+    /// The switchboard of the peer `me`, among others of the same process.
+    #[must_use]
+    pub fn among(me: PeerId, others: Arc<dyn Others>) -> Self {
+        Self(Arc::new(Inner { me, others: Some(others), components: RwLock::new(None) }))
     }
 
     /// Which peer this is.
@@ -75,19 +93,24 @@ impl Rpc {
         *self.0.components.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn local(&self) -> Result<Arc<Components>, RpcError> {
+    /// This peer's components, while they are bound.
+    ///
+    /// # Errors
+    /// When the peer is starting or stopping.
+    pub fn local(&self) -> Result<Arc<Components>, RpcError> {
         let bound = self.0.components.read().unwrap_or_else(PoisonError::into_inner);
         bound.clone().ok_or_else(|| RpcError::new(RpcErrorKind::NotReady, "the peer is starting or stopping"))
     }
 
     /// The components that answer for `target`.
-    fn at(&self, target: Target) -> Result<Arc<Components>, RpcError> {
-        match target {
-            Target::Peer(peer) if peer != self.0.me => Err(RpcError::new(
+    async fn at(&self, target: Target, method: MethodInfo) -> Result<Arc<Components>, RpcError> {
+        match (target, &self.0.others) {
+            (Target::Peer(peer), Some(others)) if peer != self.0.me => others.find(self.0.me, peer, method).await,
+            (Target::Peer(peer), None) if peer != self.0.me => Err(RpcError::new(
                 RpcErrorKind::Unreachable,
                 format!("failed to dial {peer}: this peer is not connected to a network"),
             )),
-            Target::Local | Target::Peer(_) => self.local(),
+            _ => self.local(),
         }
     }
 
@@ -96,15 +119,19 @@ impl Rpc {
     /// # Errors
     /// As the callee says, or when it cannot be reached.
     pub async fn call<M: UnaryMethod>(&self, target: Target, req: M::Req) -> Result<M::Resp, RpcError> {
-        M::run(self.at(target)?, req).await
+        M::run(self.at(target, M::INFO).await?, req).await
     }
 
     /// Asks for many answers. An error is the last item.
     pub fn stream<M: StreamMethod>(&self, target: Target, req: M::Req) -> PageStream<M::Resp, RpcError> {
-        match self.at(target) {
-            Ok(components) => M::run(components, req),
-            Err(error) => stream::iter([Err(error)]).boxed(),
-        }
+        let this = self.clone();
+        let opened = async move {
+            match this.at(target, M::INFO).await {
+                Ok(components) => M::run(components, req),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            }
+        };
+        stream::once(opened).flatten().boxed()
     }
 
     /// Asks several peers at once; tells who said what, in the order asked.

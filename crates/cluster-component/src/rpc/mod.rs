@@ -9,7 +9,7 @@ mod error;
 mod method;
 mod table;
 
-pub use client::{Components, Rpc, Target};
+pub use client::{Components, Others, Rpc, Target};
 pub use error::{RpcError, RpcErrorKind};
 pub use method::{Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod};
 pub use table::{Cluster, Consensus, IPFSConnector, METHODS, PeerMonitor, PinTracker};

@@ -94,6 +94,10 @@ impl MainCluster {
     pub(super) async fn remove_member(&self, peer: PeerId) -> Result<(), ClusterError> {
         let _one_at_a_time = self.membership.lock().await;
         let members = self.parts.consensus.peers().await?;
+        if members.iter().all(|member| *member == peer) {
+            // The words of the reference's raft.
+            return Err(ClusterError::Invalid("cannot remove ourselves from a 1-peer cluster".into()));
+        }
         let is_gone = !members.contains(&peer) && !self.answers(&peer).await;
         let moved = self.vacate(peer, is_gone).await?;
         self.parts.consensus.remove_peer(&peer).await?;

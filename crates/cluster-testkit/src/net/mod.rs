@@ -70,6 +70,8 @@ struct State {
     hosts: BTreeMap<PeerId, Host>,
     /// Pairs that cannot reach each other, the smaller name first.
     cuts: BTreeSet<(PeerId, PeerId)>,
+    /// Peers whose messages reach nobody.
+    muted: BTreeSet<PeerId>,
     streams: Vec<((PeerId, PeerId), Breaker)>,
     passed: BTreeMap<PeerId, BandwidthByProtocol>,
 }
@@ -117,6 +119,7 @@ impl Net {
             faults: Faults::NONE,
             hosts: BTreeMap::new(),
             cuts: BTreeSet::new(),
+            muted: BTreeSet::new(),
             streams: Vec::new(),
             passed: BTreeMap::new(),
         };
@@ -166,6 +169,11 @@ impl Net {
         broken.iter().for_each(Breaker::break_off);
     }
 
+    /// From now on the messages of this peer reach nobody; calls do.
+    pub fn mute(&self, peer: &PeerId) {
+        self.state().muted.insert(*peer);
+    }
+
     /// Ends all partitions.
     pub fn heal(&self) {
         self.state().cuts.clear();
@@ -182,6 +190,20 @@ impl Net {
         self.0.chance.per_mille(often)
     }
 
+    /// The way of a question from one peer to another.
+    ///
+    /// # Errors
+    /// When it does not arrive.
+    pub async fn travel(&self, from: PeerId, to: PeerId) -> Result<(), NetError> {
+        sleep(&*self.0.clock, self.delay()).await;
+        if self.is_lost() {
+            sleep(&*self.0.clock, NO_ANSWER).await;
+            return Err(unreachable(to, "no answer"));
+        }
+        let reached = self.state().reaches(&from, &to);
+        if reached { Ok(()) } else { Err(unreachable(to, "no route")) }
+    }
+
     /// Sends a message on its way, so often as it will come.
     fn send(&self, to: PeerId, topic: Topic, message: Message) {
         let often = self.state().faults.twice;
@@ -190,7 +212,11 @@ impl Net {
             let (net, topic, message, delay) = (self.clone(), topic.clone(), message.clone(), self.delay());
             let travel = async move {
                 sleep(&*net.0.clock, delay).await;
-                if net.state().reaches(&message.from, &to) {
+                let heard = {
+                    let state = net.state();
+                    state.reaches(&message.from, &to) && !state.muted.contains(&message.from)
+                };
+                if heard {
                     net.arrive(&to, &topic, &message);
                 }
             };
@@ -222,6 +248,10 @@ impl Net {
     }
 }
 
+fn unreachable(peer: PeerId, reason: &str) -> NetError {
+    NetError::Unreachable { peer, reason: reason.to_owned() }
+}
+
 /// The connection of one peer.
 #[derive(Debug)]
 pub struct Port {
@@ -242,10 +272,6 @@ impl Port {
         if let Some(host) = self.net.state().hosts.get_mut(&self.me) {
             host.blocks = Some(blocks);
         }
-    }
-
-    fn unreachable(&self, peer: PeerId, reason: &str) -> NetError {
-        NetError::Unreachable { peer, reason: reason.to_owned() }
     }
 
     /// Those that have a host and no cut between, in an order that changes.
@@ -288,22 +314,15 @@ impl Port {
 #[async_trait]
 impl Wire for Port {
     async fn open(&self, to: &PeerId) -> Result<Duplex, NetError> {
-        sleep(&*self.net.0.clock, self.net.delay()).await;
-        if self.net.is_lost() {
-            sleep(&*self.net.0.clock, NO_ANSWER).await;
-            return Err(self.unreachable(*to, "no answer"));
-        }
+        self.net.travel(self.me, *to).await?;
         let (near, far, breaker) = pipe::pair();
         let accept = {
             let mut state = self.net.state();
-            if !state.reaches(&self.me, to) {
-                return Err(self.unreachable(*to, "no route"));
-            }
             state.streams.retain(|(_, breaker)| !breaker.is_gone());
             state.streams.push(((self.me, *to), breaker));
             state.hosts.get(to).and_then(|host| host.accept.clone())
         };
-        let accept = accept.ok_or_else(|| self.unreachable(*to, "it does not listen"))?;
+        let accept = accept.ok_or_else(|| unreachable(*to, "it does not listen"))?;
         accept(self.me, Box::new(far));
         Ok(Box::new(near))
     }
@@ -405,9 +424,7 @@ impl Network for Port {
         let Some(Protocol::P2p(peer)) = named else {
             return Err(NetError::Closed(format!("{address} names no peer")));
         };
-        sleep(&*self.net.0.clock, self.net.delay()).await;
-        let reached = self.net.state().reaches(&self.me, &peer);
-        if reached { Ok(peer) } else { Err(self.unreachable(peer, "no route")) }
+        self.net.travel(self.me, peer).await.map(|()| peer)
     }
 
     async fn forget(&self, peer: &PeerId) {

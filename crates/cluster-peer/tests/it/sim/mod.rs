@@ -7,6 +7,7 @@
 
 mod ledger;
 mod peer;
+mod scenarios;
 mod world;
 
 use world::{Planted, World};

@@ -4,7 +4,7 @@ use cluster_component::component::{
     Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
 use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub};
-use cluster_component::rpc::{Components, Rpc};
+use cluster_component::rpc::{Components, MethodInfo, Others, Policy, Rpc, RpcError, RpcErrorKind};
 use cluster_component::tasks::TaskScope;
 use cluster_core::crdt::Replica;
 use cluster_core::tracker::row::{Class, Row, read_attention_key};
@@ -22,9 +22,10 @@ use cluster_testkit::scheduler::{Group, SimClock};
 use cluster_testkit::{Chance, FakeConnector, Net, Scheduler};
 use cluster_types::store::{Datastore, DatastoreRead, DatastoreReadExt, StoreError, Table};
 use cluster_types::{Cid, GoDuration, IpfsId, PeerId, PingValue};
-use std::collections::BTreeSet;
+use futures::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Longer than a start or a stop may take, in the world's time.
@@ -66,6 +67,63 @@ pub(super) struct Ground<'a> {
     pub(super) scheduler: &'a Scheduler,
     pub(super) net: &'a Net,
     pub(super) chance: &'a Chance,
+    pub(super) directory: &'a Directory,
+}
+
+/// Switchboards of the peers that run, and what they answered to whom. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Directory(Arc<Mutex<Listed>>);
+
+#[derive(Default)]
+struct Listed {
+    net: Option<Net>,
+    rpcs: BTreeMap<PeerId, Rpc>,
+    answered: BTreeMap<PeerId, Vec<(PeerId, String)>>,
+}
+
+impl Directory {
+    pub(super) fn new(net: &Net) -> Self {
+        Self(Arc::new(Mutex::new(Listed { net: Some(net.clone()), ..Listed::default() })))
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Listed> {
+        self.0.lock().expect("no panic holds it")
+    }
+
+    /// Calls since the last look.
+    fn take_answered(&self, peer: &PeerId) -> Vec<(PeerId, String)> {
+        self.listed().answered.remove(peer).unwrap_or_default()
+    }
+}
+
+impl Others for Directory {
+    fn find(
+        &self,
+        from: PeerId,
+        to: PeerId,
+        method: MethodInfo,
+    ) -> BoxFuture<'static, Result<Arc<Components>, RpcError>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let net = this.listed().net.clone().expect("a network");
+            net.travel(from, to).await.map_err(|e| RpcError::new(RpcErrorKind::Unreachable, e.to_string()))?;
+            let rpc = this.listed().rpcs.get(&to).cloned();
+            let components = rpc.ok_or_else(|| RpcError::new(RpcErrorKind::Unreachable, "gone"))?.local()?;
+            let allowed = match method.policy {
+                Policy::Open => true,
+                Policy::Trusted => components.consensus.trusts(&from),
+                Policy::Closed => false,
+            };
+            if !allowed {
+                return Err(RpcError::new(
+                    RpcErrorKind::Unauthorized,
+                    "client does not have permissions to this method",
+                ));
+            }
+            this.listed().answered.entry(to).or_default().push((from, method.name.to_owned()));
+            Ok(components)
+        })
+    }
 }
 
 impl Peer {
@@ -98,7 +156,8 @@ impl Peer {
         port.serve(Arc::new(Blocks(Arc::clone(&self.store))));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let connector = Arc::clone(&self.daemon) as Arc<dyn IpfsConnector>;
-        let rpc = self.switchboard(ground, group, &port);
+        let rpc = Rpc::among(self.id, Arc::new(ground.directory.clone()));
+        ground.directory.listed().rpcs.insert(self.id, rpc.clone());
         let pubsub = Some(Arc::clone(&port) as Arc<dyn PubSub>);
         let parts = pubsubmon::Parts { me: self.id, clock: Arc::clone(&clock), pubsub: pubsub.clone() };
         let monitor = Arc::new(PubsubMonitor::new(PubsubmonConfig::default(), parts));
@@ -164,10 +223,6 @@ impl Peer {
         self.running = Some(Running { group, tasks, rpc, cluster, consensus, tracker, components });
     }
 
-    fn switchboard(&self, _ground: &Ground<'_>, _group: Group, _port: &Arc<cluster_testkit::net::Port>) -> Rpc {
-        Rpc::new(self.id)
-    }
-
     fn cluster_config(&self) -> ClusterConfig {
         ClusterConfig {
             peername: format!("peer {}", self.id),
@@ -199,6 +254,7 @@ impl Peer {
         self.store = Arc::new(if forgets { MemoryStore::new() } else { left });
         self.disk_broken = false;
         ground.net.leave(&self.id);
+        ground.directory.listed().rpcs.remove(&self.id);
         ground.scheduler.crash(running.group);
         running.rpc.unbind();
     }
@@ -224,12 +280,19 @@ impl Peer {
             rpc.unbind();
         };
         ground.scheduler.complete(START_MAX, stopped).expect("a peer stops");
+        ground.directory.listed().rpcs.remove(&self.id);
         ground.net.leave(&self.id);
         self.store = Arc::new(self.store.reopen());
     }
 
+    /// Whom it trusts; `None`: everybody.
+    fn trusted(&self) -> Option<BTreeSet<PeerId>> {
+        let names = &self.setup.trusted;
+        (!names.iter().any(|name| name == "*")).then(|| names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// What invariants look at.
-    pub(super) fn view(&self) -> Option<PeerView> {
+    pub(super) fn view(&self, directory: &Directory) -> Option<PeerView> {
         let running = self.running.as_ref()?;
         let replica = Replica::load(&*self.store).ok()?;
         let pins = running.consensus.state().page(None, 10_000).ok()?;
@@ -258,8 +321,8 @@ impl Peer {
             waiting_index: index,
             queue_len: running.tracker.pin_queue_len(),
             pins_in_index,
-            answered: Vec::new(),
-            trusts: None,
+            answered: directory.take_answered(&self.id),
+            trusts: self.trusted(),
         })
     }
 }

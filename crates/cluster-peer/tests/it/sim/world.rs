@@ -1,7 +1,7 @@
 //! A world: peers, their network and what befalls them, all from one seed.
 
 use super::ledger::Ledger;
-use super::peer::{Ground, Peer, Setup};
+use super::peer::{Directory, Ground, Peer, Setup};
 use cluster_component::component::Cluster;
 use cluster_testkit::invariant::{Expected, WorldView};
 use cluster_testkit::net::Faults;
@@ -31,6 +31,7 @@ pub(super) struct World {
     scheduler: Scheduler,
     net: Net,
     chance: Chance,
+    directory: Directory,
     peers: Vec<Peer>,
     ledger: Ledger,
     repins: bool,
@@ -48,11 +49,15 @@ impl World {
         let (factor_min, factor_max) = [(-1, -1), (1, 2), (2, 2), (2, 3)][chance.place(4)];
         let repins = factor_min > 0 && chance.below(2) == 0;
         let setup = Setup { factor_min, factor_max, repins, trusted: vec!["*".into()] };
-        let ground = Ground { scheduler: &scheduler, net: &net, chance: &chance };
+        let directory = Directory::new(&net);
+        let ground = Ground { scheduler: &scheduler, net: &net, chance: &chance, directory: &directory };
         let peers = (0..count).map(|number| Peer::new(number, setup.clone(), &ground)).collect();
         let ledger = Ledger::default();
-        let mut world = Self { seed, scheduler, net, chance, peers, ledger, repins, planted, lost: None };
-        (0..count).for_each(|number| world.start(number));
+        let mut world = Self { seed, scheduler, net, chance, directory, peers, ledger, repins, planted, lost: None };
+        for number in 0..count {
+            world.peers[number].daemon.world().repo.storage_max += world.chance.below(1_000);
+            world.start(number);
+        }
         world
     }
 
@@ -67,7 +72,8 @@ impl World {
     fn start(&mut self, number: usize) {
         let skews = [0, 0, 0, 3, -3, 40, -40, 600, -600];
         self.peers[number].clock.set_ahead(skews[self.chance.place(skews.len())]);
-        let ground = Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance };
+        let ground =
+            Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance, directory: &self.directory };
         self.peers[number].start(&ground);
         self.scheduler.note(|| format!("peer {number} starts"));
     }
@@ -195,7 +201,8 @@ impl World {
     }
 
     fn crash(&mut self, number: usize) {
-        let ground = Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance };
+        let ground =
+            Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance, directory: &self.directory };
         self.peers[number].crash(&ground, self.planted == Planted::LyingDisk);
         self.scheduler.note(|| format!("peer {number} crashes"));
         // Where others take over, one peer may be gone for good, if enough are left to hold everything.
@@ -210,7 +217,8 @@ impl World {
         if self.peers[number].is_disk_broken() {
             return self.crash(number);
         }
-        let ground = Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance };
+        let ground =
+            Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance, directory: &self.directory };
         self.peers[number].stop(&ground);
         self.scheduler.note(|| format!("peer {number} stops"));
     }
@@ -245,7 +253,7 @@ impl World {
 
     fn view(&self) -> WorldView {
         WorldView {
-            peers: self.peers.iter().filter_map(|peer| Some((peer.id, peer.view()?))).collect(),
+            peers: self.peers.iter().filter_map(|peer| Some((peer.id, peer.view(&self.directory)?))).collect(),
             expected: self.ledger.expected(self.repins),
             repins: self.repins,
         }
@@ -256,7 +264,15 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for peer in &mut self.peers {
-            peer.crash(&Ground { scheduler: &self.scheduler, net: &self.net, chance: &self.chance }, false);
+            peer.crash(
+                &Ground {
+                    scheduler: &self.scheduler,
+                    net: &self.net,
+                    chance: &self.chance,
+                    directory: &self.directory,
+                },
+                false,
+            );
         }
         self.scheduler.end();
     }
