@@ -10,6 +10,7 @@ use cid::Cid;
 use dag::links::Walk;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use std::sync::TryLockError;
 
 /// A segment is written anew when more than one part in so many of it is garbage.
 const GARBAGE_PART: u64 = 20;
@@ -50,7 +51,12 @@ impl Blockstore {
         &self,
         roots: impl FnOnce(&mut dyn FnMut(Root) -> Result<(), BlockError>) -> Result<(), BlockError>,
     ) -> Result<Collected, BlockError> {
-        let _one_at_a_time = lock(&self.collecting);
+        let _one_at_a_time = match self.collecting.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(BlockError::Busy("garbage is being collected already: wait for its end".into()));
+            }
+            held => held,
+        };
         let _lease = self.leases.begin_with_all();
         self.sync()?;
         let mut kept = Kept { store: self, live: HashSet::new(), walk: None };

@@ -22,6 +22,9 @@ pub enum BlockError {
     /// A block that was brought is not what its name says, or is too large.
     #[error("{0}")]
     Invalid(String),
+    /// Something else must end first: try again later.
+    #[error("{0}")]
+    Busy(String),
     /// The index failed.
     #[error(transparent)]
     Index(#[from] StoreError),
@@ -46,7 +49,7 @@ impl From<BlockError> for ConnectorError {
             BlockError::Full(_) | BlockError::Index(StoreError::Full(_)) => Self::Full(text),
             BlockError::Invalid(_) => Self::Invalid(text),
             BlockError::Damaged(_) => Self::Refused(text),
-            BlockError::Io(_) | BlockError::Index(_) => Self::Unavailable(text),
+            BlockError::Io(_) | BlockError::Busy(_) | BlockError::Index(_) => Self::Unavailable(text),
         }
     }
 }

@@ -190,6 +190,8 @@ fn a_lease_that_is_dropped_during_a_collection_counts_to_its_end() {
     // Whoever drops it has pinned meanwhile, too late for this collection to see.
     let collected = store.collect(|_| {
         drop(lease);
+        // There is one at a time.
+        assert!(matches!(store.collect(|_| Ok(())), Err(BlockError::Busy(_))));
         Ok(())
     });
 

@@ -10,6 +10,8 @@ use cluster_types::{AddParams, Cid, PinOptions, TrackerStatus};
 use dag::pb::Node;
 use futures::StreamExt;
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -139,4 +141,31 @@ async fn a_daemon_that_answers_garbage_or_loses_a_pin_is_seen_through() {
     // Asking finds out, and what is lost is pinned again.
     until(&client, &cid, TrackerStatus::PINNED).await;
     assert!(kubo.world().recursive.contains(&cid.to_string()));
+}
+
+#[test]
+fn a_client_that_asks_whether_to_send_is_told_to_before_it_is_answered() {
+    let home = tempfile::tempdir().expect("home");
+    let peer = Peer::with(home.path(), &FakeKubo::start());
+    let port = peer.api.rsplit('/').next().expect("a port");
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("connected");
+    let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nhello\n\r\n--b--\r\n";
+    let length = form.len();
+    let head = format!(
+        "POST /add HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+
+    let mut told = [0; 25];
+    stream.read_exact(&mut told).expect("told");
+    assert_eq!(std::str::from_utf8(&told), Ok("HTTP/1.1 100 Continue\r\n\r\n"));
+
+    stream.write_all(form.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.contains("QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN"),
+        "{answer}"
+    );
 }

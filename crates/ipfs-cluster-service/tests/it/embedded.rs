@@ -1,7 +1,7 @@
 //! A peer with an IPFS node of its own: content goes in by the command-line tool and comes back through the gateway, stays
 //! over a kill, and gives its space back.
 
-use crate::peer::{DEADLINE, Peer, service};
+use crate::peer::{DEADLINE, Peer, ctl, service};
 use crate::tree;
 use http_body_util::{BodyExt, Empty};
 use std::path::Path;
@@ -85,4 +85,54 @@ fn proc_content_is_kept_over_a_kill_and_its_space_comes_back() {
     let freed = full - disk_bytes(home.path());
     assert!(freed >= (LARGE as u64) / 10 * 9, "{freed} bytes of {full} came back");
     assert!(get(&peer, &format!("/ipfs/{tree_root}/a.txt")) == b"hello\n");
+}
+
+/// How often the peer is killed. More with `CLUSTER_CRASH_ROUNDS`.
+const ROUNDS: u64 = 4;
+
+/// Adds files one after the other until the peer is gone; tells each that was acknowledged.
+fn add_until_killed(api: &str, folder: &Path, round: u64, told: &std::sync::mpsc::Sender<(String, Vec<u8>)>) {
+    for number in 0.. {
+        // Of several blocks, and of one.
+        let content = tree::bytes(round * 1_000 + number, if number % 2 == 0 { 600_000 } else { 1_000 });
+        let path = folder.join(format!("{round}-{number}"));
+        std::fs::write(&path, &content).expect("a file");
+        let mut command = ctl();
+        let args = ["--host", api, "add", "-Q", path.to_str().expect("a path")];
+        let output = command.args(args).output().expect("the tool runs");
+        if !output.status.success() {
+            return;
+        }
+        let root = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let _test_is_over = told.send((root, content));
+    }
+}
+
+#[test]
+fn proc_what_an_add_has_acknowledged_is_there_after_kills_and_collections() {
+    let rounds = std::env::var("CLUSTER_CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(ROUNDS);
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    init(home.path());
+    let mut all = Vec::new();
+    for round in 0..rounds {
+        let mut peer = Peer::start(home.path());
+        // Whatever a kill left half done may go, and nothing else.
+        assert_eq!(peer.ctl(&["ipfs", "gc"]).code, 0);
+        let (sender, told) = std::sync::mpsc::channel();
+        let (api, folder) = (peer.api.clone(), source.path().to_owned());
+        let adding = std::thread::spawn(move || add_until_killed(&api, &folder, round, &sender));
+        for _ in 0..=round % 3 {
+            all.push(told.recv_timeout(DEADLINE).expect("an add"));
+        }
+        peer.kill();
+        adding.join().expect("the adds ended");
+        all.extend(told.try_iter());
+    }
+
+    let peer = Peer::start(home.path());
+    assert_eq!(peer.ctl(&["ipfs", "gc"]).code, 0);
+    for (root, content) in &all {
+        until(&peer, root, "PINNED");
+        assert!(get(&peer, &format!("/ipfs/{root}")) == *content, "{root} differs");
+    }
 }

@@ -31,6 +31,7 @@ pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
         Err(wrong) => return bad_request(wrong.to_string()),
     };
     let streamed = params.stream_channels;
+    let body = multipart::begun(body, &asked.headers).await;
     let added = Arc::clone(&front.adder).add(params, multipart::parts(body, boundary));
     let mut response = if streamed { as_lines(added, asked.takes_trailers) } else { as_array(added).await };
     let headers = response.headers_mut();

@@ -1,18 +1,33 @@
 //! The body of an add: a multipart form whose parts are files, directories and links.
 
+use bytes::Bytes;
 use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
 use cluster_types::Timestamp;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use http::HeaderMap;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use multer::{Field, Multipart};
 
 /// Most bytes of a link's target.
 const TARGET_MAX: usize = 4096;
+
+/// The bytes of a body.
+pub(super) type Body = BoxStream<'static, Result<Bytes, hyper::Error>>;
+
+/// The bytes of a body. A client that asked whether to send it is told to before the answer begins: one that hears the
+/// answer instead waits for a second, in the hope of being told after all.
+pub(super) async fn begun(body: Incoming, headers: &HeaderMap) -> Body {
+    let mut bytes = body.into_data_stream();
+    if !headers.contains_key(EXPECT) {
+        return bytes.boxed();
+    }
+    let first = bytes.next().await;
+    futures::stream::iter(first).chain(bytes).boxed()
+}
 
 /// Why a body is no such form; told before it is read.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +44,8 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipart> {
 }
 
 /// The parts in order. A form without any part is an error, since there is nothing to pin.
-pub(super) fn parts(body: Incoming, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
-    let bytes = body.into_data_stream().map_err(|e| std::io::Error::other(e.to_string()));
+pub(super) fn parts(body: Body, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
+    let bytes = body.map_err(|e| std::io::Error::other(e.to_string()));
     let form = Multipart::new(bytes, boundary);
     let parts = futures::stream::unfold((form, Progress::None), |(mut form, progress)| async move {
         if progress == Progress::Over {
