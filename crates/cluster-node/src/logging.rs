@@ -10,6 +10,8 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("config", &["cluster_component::config", "cluster_node::config"]),
     ("cluster", &["cluster_peer::cluster"]),
     ("crdt", &["cluster_crdt"]),
+    ("raft", &["cluster_raft"]),
+    ("raftlib", &["openraft"]),
     ("datastore", &["cluster_datastore"]),
     ("ipfshttp", &["cluster_ipfs"]),
     ("embedded", &["cluster_embedded"]),
@@ -39,6 +41,8 @@ const LIBRARIES: &[&str] = &[
     "yamux=warn",
     "hickory=warn",
     "mdns_sd=warn",
+    // A member that is away is told five times a second; what matters of it is told by cluster_raft.
+    "openraft=off",
 ];
 
 const LEVELS: &[&str] = &["trace", "debug", "info", "warn", "error"];

@@ -285,6 +285,27 @@ impl RaftConsensus {
     }
 }
 
+/// Logs who leads, whenever that changes.
+async fn tell_of_leaders(engine: Engine) {
+    let (mut metrics, mut last) = (engine.metrics(), None);
+    loop {
+        let (leader, term) = {
+            let now = metrics.borrow_and_update();
+            (now.current_leader, now.current_term)
+        };
+        if leader != last {
+            match leader {
+                Some(leader) => tracing::info!(%leader, term, "raft has a leader"),
+                None => tracing::warn!(term, "raft has no leader: nothing can be changed until one is elected"),
+            }
+            last = leader;
+        }
+        if metrics.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The longest that taking in a member may take.
 const MEMBERS_MAX: Duration = Duration::from_secs(3_600);
 
@@ -363,6 +384,7 @@ impl Component for RaftConsensus {
                 upkeep.finish_joint().await;
             }
         });
+        tasks.spawn_until_stopped("raft-leader", tell_of_leaders(engine.clone()));
         let running = Running { engine, machine, members, orders };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())

@@ -1,3 +1,4 @@
 //! Implementations put together as the composition root does.
 
+mod consensus;
 mod gateway;
