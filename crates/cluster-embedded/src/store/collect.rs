@@ -18,6 +18,9 @@ const GARBAGE_PART: u64 = 20;
 /// Bytes that are copied at a time.
 const COPY: usize = 4 << 20;
 
+/// Bytes of the device that copies leave free.
+const ROOM_SPARE: u64 = 1 << 20;
+
 /// What a collection starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Root {
@@ -66,7 +69,7 @@ impl Blockstore {
         let live_bytes = self.sweep(&live, &mut collected.removed)?;
         let before = self.bytes();
         if let Err(error) = self.compact(&live_bytes) {
-            collected.failures.push(format!("space was not given back: {error}"));
+            collected.failures.push(format!("not all space was given back: {error}"));
         }
         collected.freed_bytes = before.saturating_sub(self.bytes());
         Ok(collected)
@@ -94,7 +97,8 @@ impl Blockstore {
         }
     }
 
-    /// Writes segments anew that hold much garbage, those with the least to copy first.
+    /// Writes segments anew that hold much garbage, those with the least to copy first: what they free makes room for the
+    /// next.
     fn compact(&self, live: &BTreeMap<u32, u64>) -> Result<(), BlockError> {
         let mut worth: Vec<(u64, u32)> = {
             let mut log = lock(&self.log);
@@ -112,10 +116,22 @@ impl Blockstore {
         // Rows that are gone must be gone for good before the blocks are.
         self.sync()?;
         self.index.sync()?;
-        for (_, number) in worth {
+        for (live, number) in worth {
+            // Half a copy would take room and give none back.
+            if live > 0 && self.room()? < live + ROOM_SPARE {
+                let needed = live + ROOM_SPARE;
+                let text = format!("the device is too full to write a segment anew: {needed} bytes of room are needed");
+                return Err(BlockError::Full(text));
+            }
             self.rewrite(number)?;
         }
         Ok(())
+    }
+
+    /// Bytes that are free on the device.
+    fn room(&self) -> Result<u64, BlockError> {
+        let system = rustix::fs::statvfs(&self.folder).map_err(|e| BlockError::io(&self.folder, &e.into()))?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 
     /// Copies what is live in a segment, and removes it.

@@ -65,13 +65,18 @@ impl SingleAdder {
         let mut cutting = Cutting { params: &params, options, allocations: &allocations, blocks: sender, told: &told };
         let cut = async move {
             let roots = cutting.all(parts).await;
+            let daemon_ended = cutting.blocks.is_closed();
             if let Err(error) = &roots {
                 // The daemon must not take half of the blocks for all of them.
                 let _ended = cutting.blocks.send(Err(error.clone())).await;
             }
-            roots
+            (roots, daemon_ended)
         };
-        let (roots, stored) = futures::join!(cut, self.connector.block_put(blocks(receiver)));
+        let ((roots, daemon_ended), stored) = futures::join!(cut, self.connector.block_put(blocks(receiver)));
+        // A daemon that has ended the exchange early says why.
+        if daemon_ended {
+            stored.clone()?;
+        }
         let roots = roots?;
         stored?;
         if !params.no_pin {

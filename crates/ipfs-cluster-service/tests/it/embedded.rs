@@ -11,8 +11,13 @@ use std::time::Instant;
 const LARGE: usize = 64 << 20;
 
 fn init(folder: &Path) {
+    init_with(folder, "90%");
+}
+
+fn init_with(folder: &Path, storage_max: &str) {
     let mut command = service();
     command.arg("--config").arg(folder).args(["init", "--embedded", "--randomports"]);
+    command.env("CLUSTER_EMBEDDED_STORAGEMAX", storage_max);
     let output = command.output().expect("init runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -135,4 +140,26 @@ fn proc_what_an_add_has_acknowledged_is_there_after_kills_and_collections() {
         until(&peer, root, "PINNED");
         assert!(get(&peer, &format!("/ipfs/{root}")) == *content, "{root} differs");
     }
+}
+
+#[test]
+fn proc_a_full_node_says_so_and_goes_on_when_there_is_room() {
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    init_with(home.path(), "2MB");
+    let peer = Peer::start(home.path());
+    let file = |name: &str, length: usize| {
+        let path = source.path().join(name);
+        std::fs::write(&path, tree::bytes(length as u64, length)).expect("a file");
+        path.to_str().expect("a path").to_owned()
+    };
+
+    let run = peer.ctl(&["add", &file("large", 5_000_000)]);
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(format!("{run:?}").contains("ipfs_connector.embedded.storage_max"), "{run:?}");
+
+    // What came of it is garbage.
+    assert_eq!(peer.ctl(&["ipfs", "gc"]).code, 0);
+    let root = add(&peer, &[&file("small", 1_000_000)]);
+    until(&peer, &root, "PINNED");
+    assert!(get(&peer, &format!("/ipfs/{root}")) == tree::bytes(1_000_000, 1_000_000));
 }
