@@ -6,7 +6,7 @@ use crate::machine::{Machine, SharedMachine};
 use crate::members::Members;
 use crate::network::Network;
 use crate::offline;
-use crate::proposer::{Order, Patience, Proposer, QUEUE_MAX, leader, wait_for_leader};
+use crate::proposer::{Order, Patience, Proposer, QUEUE_MAX, leader, until_led_by_other, wait_for_leader};
 use crate::snapshot::SnapshotFile;
 use crate::types::{Change, Engine, LogId, Member, decode, encode};
 use crate::wire::{Answer, Courier, Hello, Message, ask};
@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Changes that a listener may be behind before it is told to compare everything.
 const CHANGES_BEHIND_MAX: usize = 65_536;
@@ -137,7 +138,11 @@ impl RaftConsensus {
         let patience = self.patience();
         let mut said = "context deadline exceeded".to_owned();
         let mut told = None;
-        for attempt in 0..=usize::try_from(patience.retries).unwrap_or(usize::MAX).max(2) {
+        let until = Instant::now() + patience.leader;
+        for attempt in 0.. {
+            if attempt > usize::try_from(patience.retries).unwrap_or(usize::MAX) && Instant::now() >= until {
+                break;
+            }
             let outside = self.parts.join.get(attempt % self.parts.join.len().max(1)).copied().map(Member::new);
             let known = told.take().or_else(|| leader(&running.engine)).or(outside);
             let asked = match known {
@@ -153,7 +158,12 @@ impl RaftConsensus {
                 // The leader waits for a learner as long as that moves.
                 match ask(&*self.parts.courier, asked, &message, MEMBERS_MAX).await {
                     Ok(answer) => answer,
-                    Err(error) => Answer::Refused(error.to_string()),
+                    Err(error) => {
+                        // The leader that is known may be gone: the others are about to elect another.
+                        said = error.to_string();
+                        tokio::time::sleep(patience.retry_delay).await;
+                        continue;
+                    }
                 }
             };
             match answer {
@@ -173,23 +183,33 @@ impl RaftConsensus {
     /// How far this peer must be to have everything that was acknowledged anywhere before this call.
     async fn read_index(&self, running: &Running) -> Result<Option<LogId>, ConsensusError> {
         let patience = self.patience();
-        let mut said = "context deadline exceeded".to_owned();
-        for _ in 0..=patience.retries.max(1) {
-            let Some(leader) = wait_for_leader(&running.engine, patience.leader).await? else { break };
+        let until = Instant::now() + patience.leader;
+        loop {
+            let Some(leader) = wait_for_leader(&running.engine, patience.leader).await? else {
+                return Err(ConsensusError::NoLeader("context deadline exceeded".into()));
+            };
             let answer = if leader == self.me() {
                 read_index_here(&running.engine, patience.network).await
             } else {
-                let asked = ask(&*self.parts.courier, leader, &Message::ReadIndex, patience.network).await;
-                asked.unwrap_or_else(|error| Answer::Refused(error.to_string()))
+                // Order: an answer before another leader: the one that is known after a start may be long gone.
+                tokio::select! {
+                    biased;
+                    answer = ask(&*self.parts.courier, leader, &Message::ReadIndex, patience.network) => {
+                        answer.unwrap_or_else(|error| Answer::Refused(error.to_string()))
+                    }
+                    () = until_led_by_other(&running.engine, leader) => Answer::NotLeader(None),
+                }
             };
-            match answer {
+            let said = match answer {
                 Answer::Index(index) => return Ok(index),
-                Answer::Refused(reason) => said = reason,
-                _ => said = format!("{leader} is no longer the leader"),
+                Answer::Refused(reason) => reason,
+                _ => format!("{leader} is no longer the leader"),
+            };
+            if Instant::now() >= until {
+                return Err(ConsensusError::NoLeader(said));
             }
             tokio::time::sleep(patience.retry_delay).await;
         }
-        Err(ConsensusError::NoLeader(said))
     }
 
     async fn answer(&self, message: Message) -> Result<Answer, ConsensusError> {

@@ -239,3 +239,141 @@ impl Machine {
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{Change, Group, Proposal};
+    use bytes::BytesMut;
+    use cluster_component::component::StateRead;
+    use cluster_datastore::MemoryStore;
+    use cluster_peer::state::mapstate::MapState;
+    use cluster_peer::state::pinstate::PinState;
+    use cluster_testkit::contract::{cid, pin};
+    use cluster_types::store::{Batch, DatastoreRead, Row, StoreError, Table, Visit};
+    use openraft::CommittedLeaderId;
+    use std::ops::Bound;
+
+    fn group(from: u64, number: u64, change: &Change) -> Group {
+        let mut changes = BytesMut::new();
+        Group::write(&mut changes, change);
+        Group { from: Member::from(from), number, changes: changes.freeze() }
+    }
+
+    fn entry(index: u64, group: Group) -> Entry<TypeConfig> {
+        let log_id = LogId::new(CommittedLeaderId::new(1, Member::from(1)), index);
+        Entry { log_id, payload: EntryPayload::Normal(Proposal { groups: vec![group] }) }
+    }
+
+    fn open(store: &Arc<dyn Datastore>, state: Arc<dyn State>) -> Machine {
+        Machine::open(store, state, broadcast::channel(8).0).expect("a machine")
+    }
+
+    /// Its answer was lost, and it was proposed again after others had their say: it must not undo that, whatever happened
+    /// in between to the peer that applies it.
+    #[test]
+    fn a_group_that_is_in_the_log_twice_takes_effect_once() {
+        let pinned = || group(2, 1, &Change::Put(pin(1, "p").to_proto()));
+        for (restarts, on_disk) in [(false, true), (true, true), (true, false)] {
+            let store: Arc<dyn Datastore> = Arc::new(MemoryStore::new());
+            let state = || -> Arc<dyn State> {
+                match on_disk {
+                    true => Arc::new(PinState::open(Arc::clone(&store)).expect("opened")),
+                    false => Arc::new(MapState::new()),
+                }
+            };
+            let mut machine = open(&store, state());
+            machine.apply([entry(1, pinned()), entry(2, group(3, 1, &Change::Remove(cid(1))))]).expect("applied");
+            if restarts {
+                machine.snapshot().expect("a snapshot");
+                machine = open(&store, state());
+                assert_eq!(machine.last_group(Member::from(2)), 1, "on disk: {on_disk}");
+            }
+
+            machine.apply([entry(3, pinned())]).expect("applied");
+            assert_eq!(machine.state.contains(&cid(1)), Ok(false), "restarts: {restarts}, on disk: {on_disk}");
+            machine.apply([entry(4, group(2, 2, &Change::Put(pin(1, "new").to_proto())))]).expect("applied");
+            assert_eq!(machine.state.contains(&cid(1)), Ok(true));
+        }
+    }
+
+    /// A store whose power fails before so many writes are done.
+    #[derive(Debug)]
+    struct Failing {
+        inner: Arc<MemoryStore>,
+        left: AtomicU64,
+    }
+
+    impl DatastoreRead for Failing {
+        fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+            self.inner.get(table, key)
+        }
+
+        fn scan(
+            &self,
+            table: Table,
+            from: Bound<&[u8]>,
+            to: Bound<&[u8]>,
+            visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+        ) -> Result<(), StoreError> {
+            self.inner.scan(table, from, to, visit)
+        }
+
+        fn last(&self, table: Table) -> Result<Option<Row>, StoreError> {
+            self.inner.last(table)
+        }
+    }
+
+    impl Datastore for Failing {
+        fn write(&self, batch: Batch) -> Result<(), StoreError> {
+            let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            left.map_err(|_| StoreError::Io("the power failed".into()))?;
+            self.inner.write(batch)
+        }
+
+        fn sync(&self) -> Result<(), StoreError> {
+            self.inner.sync()
+        }
+
+        fn disk_bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    /// Wherever a crash cuts the taking up of a snapshot: the pinset is the one before or the one after, never a half.
+    #[test]
+    fn a_snapshot_whose_taking_up_a_crash_cut_is_all_or_nothing() {
+        let other: Arc<dyn Datastore> = Arc::new(MemoryStore::new());
+        let ahead = open(&other, Arc::new(MapState::new()));
+        let entries = (1..=50).map(|n| entry(n, group(2, n, &Change::Put(pin(n, "p").to_proto()))));
+        ahead.apply(entries).expect("applied");
+        let snapshot = ahead.snapshot().expect("a snapshot");
+        let (mut cut, mut seen) = (0, std::collections::BTreeSet::new());
+        loop {
+            let memory = Arc::new(MemoryStore::new());
+            let failing = Arc::new(Failing { inner: Arc::clone(&memory), left: AtomicU64::new(u64::MAX) });
+            let store: Arc<dyn Datastore> = failing.clone();
+            let behind = open(&store, Arc::new(PinState::open(Arc::clone(&store)).expect("opened")));
+            behind.apply([entry(1, group(2, 1, &Change::Put(pin(99, "old").to_proto())))]).expect("applied");
+            memory.sync().expect("synced");
+            failing.left.store(cut, Ordering::SeqCst);
+            let installed = behind.install(&snapshot.meta, (*snapshot.snapshot).clone());
+
+            for kept in [0, usize::MAX] {
+                let store: Arc<dyn Datastore> = Arc::new(memory.crash_keeping(kept));
+                let state = Arc::new(PinState::open(Arc::clone(&store)).expect("opened"));
+                let machine = open(&store, Arc::clone(&state) as Arc<dyn State>);
+                let index = machine.mark().applied.map(|id| id.index);
+                let expected = if index == Some(50) { (50, false) } else { (1, true) };
+                let found = (state.len().expect("read"), state.contains(&cid(99)).expect("read"));
+                assert_eq!(found, expected, "cut after {cut} writes, index {index:?}");
+                seen.insert(index);
+            }
+            if installed.is_ok() {
+                break;
+            }
+            cut += 1;
+        }
+        assert_eq!(seen, [Some(1), Some(50)].into(), "both were to be seen");
+    }
+}

@@ -215,7 +215,8 @@ pub(crate) fn leader(engine: &Engine) -> Option<Member> {
     engine.metrics().borrow().current_leader
 }
 
-async fn until_led_by_other(engine: &Engine, than: Member) {
+/// Returns when this peer knows of another leader than this one.
+pub(crate) async fn until_led_by_other(engine: &Engine, than: Member) {
     let mut metrics = engine.metrics();
     // An error means that the engine ended; then the other branch says so.
     let ended = metrics.wait_for(|now| now.current_leader.is_some_and(|leader| leader != than)).await.is_err();

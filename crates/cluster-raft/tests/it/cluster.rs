@@ -229,6 +229,25 @@ async fn peers_are_taken_in_and_put_out() {
     world.stop_all().await;
 }
 
+/// What it remembers of the leader is what it knew before: that one may be dead by now.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_starts_while_the_leader_it_knew_is_dead_waits_for_another() {
+    let mut world = World::started(58, 3, Kind::Disk).await;
+    pin_all(&world, 0, 0..10).await;
+    let leader = world.leader().await;
+    let other = (leader + 1) % 3;
+    world.crash(other).await;
+    world.crash(leader).await;
+
+    world.start(other).await.expect("started again");
+    world.at(other).ready().await.expect("ready, with another leader");
+    has_all(&world, other, 0..10).await;
+    let left = (leader + 2) % 3;
+    world.at(other).remove_peer(&world.peers[leader].id).await.expect("the dead one is put out");
+    assert_eq!(world.at(left).peers().await.expect("members").len(), 2);
+    world.stop_all().await;
+}
+
 /// A peer that knows no leader asks whom it was told to, who need not be the leader.
 #[tokio::test(start_paused = true)]
 async fn a_peer_asks_to_be_taken_in_by_itself() {
