@@ -26,6 +26,9 @@ use tokio::sync::mpsc;
 /// Bytes that are written with one call, as far as they have come; as many are gathered meanwhile.
 const WRITE_BYTES: usize = 4 << 20;
 
+/// Bytes after which the disk begins to store them, so that little is left to do at the end.
+const SYNC_BYTES: usize = 32 << 20;
+
 /// Pages of a list of pins that wait for the reader.
 const PAGES_AHEAD: usize = 2;
 
@@ -235,24 +238,18 @@ impl IpfsConnector for Embedded {
     }
 
     async fn block_put(&self, blocks: Blocks) -> Result<(), ConnectorError> {
+        let lease = self.shelf.store.lease();
         // Its end is met by whoever looks whether more has come, and then by whoever waits.
         let mut blocks = blocks.fuse().boxed();
-        let lease = self.shelf.store.lease();
-        let mut writing = None;
+        let mut writing = Writing { shelf: Arc::clone(&self.shelf), batch: None, sync: None, unsynced: 0 };
         let mut any = false;
-        // While one batch is written, the next is gathered.
         while let Some(batch) = gather(&mut blocks).await {
-            if let Some(writing) = writing.take() {
-                finished(writing).await?;
-            }
+            writing.finish_batch().await?;
             let batch = batch.map_err(|error| ConnectorError::Invalid(error.to_string()))?;
-            let shelf = Arc::clone(&self.shelf);
-            writing = Some(tokio::task::spawn_blocking(move || shelf.store.put(&batch)));
+            writing.begin_batch(batch);
             any = true;
         }
-        if let Some(writing) = writing {
-            finished(writing).await?;
-        }
+        writing.finish_batch().await?;
         if !any {
             return Err(ConnectorError::Invalid("BlockStream: no blocks to peek in blocks channel".into()));
         }
@@ -266,6 +263,43 @@ impl IpfsConnector for Embedded {
 
     fn lease(&self) -> BlockLease {
         Box::new(self.shelf.store.lease())
+    }
+}
+
+/// What is under way for a stream of blocks: while one batch is written, the next is gathered, and what was written before
+/// goes to the disk.
+struct Writing {
+    shelf: Arc<Shelf>,
+    batch: Option<Work>,
+    sync: Option<Work>,
+    /// Bytes written since the last sync was begun.
+    unsynced: usize,
+}
+
+type Work = tokio::task::JoinHandle<Result<(), BlockError>>;
+
+impl Writing {
+    fn begin_batch(&mut self, batch: Vec<(cid::Cid, Bytes)>) {
+        self.unsynced += batch.iter().map(|(_, data)| data.len()).sum::<usize>();
+        let shelf = Arc::clone(&self.shelf);
+        self.batch = Some(tokio::task::spawn_blocking(move || shelf.store.put(&batch)));
+    }
+
+    async fn finish_batch(&mut self) -> Result<(), ConnectorError> {
+        if let Some(batch) = self.batch.take() {
+            finished(batch).await?;
+        }
+        let idle = self.sync.as_ref().is_none_or(Work::is_finished);
+        if self.unsynced < SYNC_BYTES || !idle {
+            return Ok(());
+        }
+        if let Some(sync) = self.sync.take() {
+            finished(sync).await?;
+        }
+        self.unsynced = 0;
+        let shelf = Arc::clone(&self.shelf);
+        self.sync = Some(tokio::task::spawn_blocking(move || shelf.store.sync()));
+        Ok(())
     }
 }
 
@@ -286,7 +320,7 @@ async fn gather(blocks: &mut Blocks) -> Option<Result<Vec<(cid::Cid, Bytes)>, Cl
     Some(Ok(batch))
 }
 
-async fn finished(writing: tokio::task::JoinHandle<Result<(), BlockError>>) -> Result<(), ConnectorError> {
+async fn finished(writing: Work) -> Result<(), ConnectorError> {
     let cut = |e| ConnectorError::Unavailable(format!("the embedded IPFS node is stopping: {e}"));
     Ok(writing.await.map_err(cut)??)
 }

@@ -166,7 +166,8 @@ impl Blockstore {
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), BlockError> {
+    /// Syncs what was put before, for nobody in particular.
+    pub(crate) fn sync(&self) -> Result<(), BlockError> {
         let ticket = lock(&self.log).ticket();
         self.group.wait(ticket, || {
             let unsynced = lock(&self.log).take_unsynced();
