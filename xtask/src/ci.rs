@@ -45,6 +45,21 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
+/// Writes the pages that are made from the code. Tests fail when they are stale.
+pub(crate) fn docs() -> Result<()> {
+    page("docs/config.md", &["ipfs-cluster-service", "--", "config", "reference"])
+}
+
+/// Writes what a program of ours prints to a file.
+fn page(path: &str, program: &[&str]) -> Result<()> {
+    let made = Command::new("cargo").args(["run", "--quiet", "--locked", "--package"]).args(program).output();
+    let made = made.with_context(|| format!("cannot make {path}"))?;
+    if !made.status.success() {
+        bail!("cannot make {path}:\n{}", String::from_utf8_lossy(&made.stderr));
+    }
+    std::fs::write(path, made.stdout).with_context(|| format!("cannot write {path}"))
+}
+
 /// Mends what can be mended without thought.
 pub(crate) fn fix() -> Result<()> {
     cargo(&["fmt", "--all"], &[])?;

@@ -1,4 +1,4 @@
-//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | bench`.
+//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | docs | bench`.
 
 mod bench;
 mod ci;
@@ -17,10 +17,12 @@ fn main() -> Result<()> {
             let count = numbers.next().context("say how many clusters: cargo xtask sim N [FIRST SEED]")?;
             ci::sim(&count, &numbers.next().unwrap_or_else(|| "0".into()))
         }
+        Some("docs") => ci::docs(),
         Some("bench") => bench::bench(std::env::args().skip(2)),
         _ => bail!(
             "usage: cargo xtask VERB\n  ci    all checks, as they run before a change lands; writes nothing\n  \
              fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone\n  \
+             docs  writes the pages that are made from the code\n  \
              bench figures of the real program: [--reference FOLDER] [--pins COUNT]"
         ),
     }

@@ -193,3 +193,12 @@ pub enum NetError {
     #[error("{0}")]
     Closed(String),
 }
+
+/// An error of the operating system in the words that users of the reference know: `no such file or directory`.
+#[must_use]
+pub fn io_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let Some((words, _)) = text.split_once(" (os error ") else { return text };
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}

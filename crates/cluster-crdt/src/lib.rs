@@ -1,10 +1,12 @@
 //! Consensus by Merkle-CRDT: drives the replica of `cluster-core`.
 //!
 //! Reading order: [`config`] (section `consensus.crdt`), [`consensus`] (the component), `writer` (the thread that owns
-//! the replica: groups, syncs, acknowledges), `members` (who was put out), [`offline`] (a replica without a running peer).
+//! the replica: groups, syncs, acknowledges), `members` (who was put out), [`offline`] and
+//! [`graph`] (a replica without a running peer).
 
 pub mod config;
 pub mod consensus;
+pub mod graph;
 mod members;
 pub mod offline;
 mod writer;

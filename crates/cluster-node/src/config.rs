@@ -4,6 +4,7 @@ use crate::choice::{AllocatorChoice, ConnectorChoice, StateChoice, TrackerChoice
 use crate::folder::Folder;
 use crate::source;
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
+use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 pub use cluster_embedded::EmbeddedConfig;
 pub use cluster_http::api::restapi::RestApiConfig;
@@ -21,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, TcpListener};
 
 /// The reference's stores. A file that names one is served by ours.
-const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
+pub(crate) const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
 
 /// The reference's components that this version does not have; a file that names one is told so once.
-const NOT_HERE: [(Section, &str); 4] = [
+pub(crate) const NOT_HERE: [(Section, &str); 4] = [
     (Section::Api, "ipfsproxy"),
     (Section::Api, "pinsvcapi"),
     (Section::Observations, "metrics"),
@@ -136,17 +137,21 @@ impl Configuration {
         let path = folder.service_json();
         let text = std::fs::read_to_string(&path).map_err(|e| {
             let hint = "to make one, run: ipfs-cluster-service init";
-            ConfigError::new("", format!("cannot read {}: {e} ({hint})", path.display()))
+            ConfigError::new("", format!("open {}: {} ({hint})", path.display(), io_text(&e)))
         })?;
         let mut document = Document::parse(&text)?;
         if let Some(url) = document.source() {
             document = source::fetch(url)?;
         }
+        if !document.has(Section::Cluster, "") {
+            let text = "cluster section failed to validate: cluster.listen_multiaddress is undefined";
+            return Err(ConfigError::new("cluster", text));
+        }
         tell_what_is_not_here(&document);
         Self::read(&document, environment)
     }
 
-    fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
+    pub(crate) fn read(document: &Document, environment: &Environment) -> Result<Self, ConfigError> {
         let raft = match one_of(document, Section::Consensus, &[CrdtConfig::KEY, RaftConfig::KEY]) {
             Ok(Some(key)) => key == RaftConfig::KEY,
             _ => {
@@ -219,6 +224,30 @@ impl Configuration {
             self.crdt.trusted_peers.extend(addresses.iter().filter_map(name_of).map(|peer| peer.to_string()));
         }
         self.bootstrap = addresses;
+    }
+
+    /// Has the consensus begin with these peers: the crdt trusts them and no others, raft has them as members. Does
+    /// nothing when there are none.
+    pub fn trust_only(&mut self, peers: &[PeerId]) {
+        let mut names: Vec<String> = Vec::new();
+        for name in peers.iter().map(ToString::to_string) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if names.is_empty() {
+            return;
+        }
+        match &mut self.raft {
+            Some(raft) => raft.init_peerset = names,
+            None => self.crdt.trusted_peers = names,
+        }
+    }
+
+    /// The text of a `service.json` that only says where the configuration is fetched from.
+    #[must_use]
+    pub fn text_of_source(url: &str) -> String {
+        serde_json::to_string_pretty(&serde_json::json!({ "source": url })).unwrap_or_default()
     }
 
     /// The text of `service.json`.

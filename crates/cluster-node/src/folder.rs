@@ -1,5 +1,6 @@
 //! The folder of a peer: what lies where, and the lock that keeps a second process out.
 
+use cluster_component::errors::io_text;
 use cluster_types::{Multiaddr, PeerId};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use std::collections::BTreeSet;
@@ -47,6 +48,18 @@ impl Folder {
         addresses.filter_map(|address| crate::config::name_of(&address)).collect()
     }
 
+    /// Writes addresses of peers, one a line, in the place of those that were there; `file` is
+    /// `cluster.peerstore_file`. Returns the path.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn write_peers(&self, file: &str, addresses: &[Multiaddr]) -> io::Result<PathBuf> {
+        let path = self.0.join(if file.is_empty() { "peerstore" } else { file });
+        let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+        std::fs::write(&path, lines)?;
+        Ok(path)
+    }
+
     /// The embedded IPFS node's blocks.
     #[must_use]
     pub fn embedded(&self) -> PathBuf {
@@ -84,7 +97,12 @@ impl Folder {
         let refused = |reason: String| LockError { path: path.clone(), reason };
         self.create().map_err(|e| refused(format!("cannot create {}: {e}", self.0.display())))?;
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(|e| refused(format!("lock {}: {e}", path.display())))?;
+        let file = file.map_err(|e| refused(format!("lock {}: {}", path.display(), io_text(&e))))?;
+        if file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            // As the reference: what somebody wrote there is not ours to remove.
+            let reason = format!("can't Lock file \"{}\": has non-zero size", path.display());
+            return Err(refused(format!("cannot acquire lock: {reason}")));
+        }
         // The kind of lock that the reference takes, so that a peer of either kind keeps the other out.
         fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| refused(format!("lock {}: someone else has the lock", path.display())))?;
@@ -134,6 +152,15 @@ mod tests {
         assert_eq!(std::fs::read_to_string(folder.service_json()).expect("read"), "two");
         let mode = std::fs::metadata(folder.service_json()).expect("metadata").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_lock_file_that_somebody_wrote_into_is_left_alone() {
+        let temp = tempfile::tempdir().expect("temp folder");
+        std::fs::write(temp.path().join("cluster.lock"), "x").expect("written");
+
+        let error = Folder::new(temp.path()).lock().expect_err("not ours");
+        assert!(error.to_string().contains("has non-zero size. If no other"), "{error}");
     }
 
     #[test]

@@ -72,7 +72,17 @@ impl Identity {
             return Ok(own);
         }
         Self::from_texts(id.unwrap_or(&file.id), private_key.unwrap_or(&file.private_key))
-            .map_err(|e| IdentityError(format!("error applying environment variables to the identity: {e}")))
+            .map_err(|e| IdentityError(format!("{OF_VARIABLES}{e}")))
+    }
+
+    /// From a `service.json` of old, which held the identity in its section `cluster`.
+    ///
+    /// # Errors
+    /// When there is none in it.
+    pub fn of_old_configuration(service_json: &str) -> Result<Self, IdentityError> {
+        let root: serde_json::Value = serde_json::from_str(service_json).unwrap_or_default();
+        let text = |key: &str| root["cluster"][key].as_str().unwrap_or("").to_owned();
+        Self::from_texts(&text("id"), &text("private_key"))
     }
 
     /// Reads `identity.json`.
@@ -81,8 +91,10 @@ impl Identity {
     /// When the file cannot be read or does not make sense; the text names the file.
     pub fn load(path: &Path, id: Option<&str>, private_key: Option<&str>) -> Result<Self, IdentityError> {
         let text = std::fs::read_to_string(path).map_err(|e| e.to_string());
-        text.and_then(|text| Self::parse(&text, id, private_key).map_err(|e| e.0))
-            .map_err(|reason| IdentityError(format!("error loading identity from {}: {reason}", path.display())))
+        text.and_then(|text| Self::parse(&text, id, private_key).map_err(|e| e.0)).map_err(|reason| {
+            let of_file = format!("error loading identity from {}: {reason}", path.display());
+            IdentityError(if reason.starts_with(OF_VARIABLES) { reason } else { of_file })
+        })
     }
 
     /// The text of `identity.json`.
@@ -103,6 +115,9 @@ impl Identity {
         &self.key
     }
 }
+
+/// How a text begins that is about the variables and not about the file.
+const OF_VARIABLES: &str = "error applying environment variables to the identity: ";
 
 /// What is wrong with an identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,13 +2,15 @@
 //!
 //! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
 //! [`config`] (all sections together), [`choice`] (which implementation they choose), [`source`] (a configuration that
-//! is elsewhere), [`wiring`] (which implementation, made of what), [`state`] (the pinset of a peer that is not running),
-//! [`ports`] (clock, tasks and chance of a real process), [`run`] (until a signal says otherwise), [`logging`].
+//! is elsewhere), [`inspect`] (what is wrong with one), [`wiring`] (which implementation, made of what), [`state`] (the
+//! pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a real process), [`run`] (until a signal
+//! says otherwise), [`logging`].
 
 pub mod choice;
 pub mod config;
 pub mod folder;
 pub mod identity;
+pub mod inspect;
 pub mod logging;
 mod network;
 pub mod ports;

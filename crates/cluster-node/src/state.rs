@@ -5,6 +5,8 @@ use crate::folder::Folder;
 use cluster_component::component::{State, StateRead};
 use cluster_component::errors::StateError;
 use cluster_core::crdt::ReplicaError;
+pub use cluster_crdt::graph::Info as CrdtInfo;
+use cluster_crdt::graph::{self, GraphError};
 use cluster_crdt::offline;
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_peer::state::dsstate::DsState;
@@ -31,6 +33,9 @@ pub enum OfflineError {
     /// The pinset could not be read.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The DAG of the crdt could not be read.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// The file could not be read or written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -197,6 +202,30 @@ impl Offline {
         };
         self.store.close()?;
         Ok(imported)
+    }
+
+    /// Sums up the DAG of the crdt.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn crdt_info(&self) -> Result<CrdtInfo, OfflineError> {
+        Ok(graph::info(&*self.store)?)
+    }
+
+    /// Draws the DAG of the crdt for Graphviz.
+    ///
+    /// # Errors
+    /// When the store cannot be read or `out` not written.
+    pub fn crdt_draw(&self, out: &mut impl Write) -> Result<(), OfflineError> {
+        Ok(graph::draw(&*self.store, out)?)
+    }
+
+    /// Says, durably, that blocks of the crdt may be missing, or that none is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn crdt_mark(&self, dirty: bool) -> Result<(), OfflineError> {
+        Ok(graph::mark(&*self.store, dirty)?)
     }
 
     /// Removes the pinset; under raft it is kept as a backup.

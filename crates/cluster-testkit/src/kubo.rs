@@ -34,6 +34,8 @@ pub struct World {
     pub refuse_pins: Option<String>,
     /// Pinning fails with these words, told behind the answer.
     pub refuse_pins_late: Option<String>,
+    /// Content that nobody has: pinning it never answers.
+    pub missing: BTreeSet<String>,
     /// Pinning never answers.
     pub hang_pins: bool,
     /// Every answer is this.
@@ -81,6 +83,12 @@ impl FakeKubo {
     #[must_use]
     pub fn multiaddr(&self) -> String {
         format!("/ip4/{}/tcp/{}", self.address.ip(), self.address.port())
+    }
+
+    /// Where its API listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// What it has, to look at and to change.
@@ -171,7 +179,11 @@ fn pin_ls(cid: &str, kind: &str, world: &World) -> Response<Body> {
 }
 
 async fn pin_add(cid: &str, recursive: bool, world: &Mutex<World>) -> Response<Body> {
-    if lock(world).hang_pins {
+    let hangs = {
+        let world = lock(world);
+        world.hang_pins || world.missing.contains(cid)
+    };
+    if hangs {
         std::future::pending::<()>().await;
     }
     let mut world = lock(world);

@@ -2,6 +2,7 @@
 
 use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -108,7 +109,27 @@ fn parse_text(text: &str) -> Result<Cid, CidError> {
     if text.len() < 2 {
         return Err(CidError::TooShort);
     }
-    ::cid::Cid::try_from(text).map(Cid).map_err(|e| CidError::Invalid(e.to_string()))
+    ::cid::Cid::try_from(text).map(Cid).map_err(|_| CidError::Invalid(fault_of(text).into_owned()))
+}
+
+/// The bytes of a text in multibase. As Go, what is left over at the end of base32 is passed over.
+fn multibase_bytes(text: &str) -> Option<Vec<u8>> {
+    let Some(base32) = text.strip_prefix('b') else { return multibase::decode(text).map(|(_, bytes)| bytes).ok() };
+    let mut lenient = BASE32_NOPAD.specification();
+    lenient.check_trailing_bits = false;
+    let (lenient, text) = (lenient.encoding().ok()?, base32.to_ascii_uppercase());
+    // Lengths that no bytes have are cut to the next one that some have.
+    (0..3).find_map(|cut| lenient.decode(text.as_bytes().get(..text.len().checked_sub(cut)?)?).ok())
+}
+
+/// What is wrong with a text that is no CID.
+fn fault_of(text: &str) -> Cow<'static, str> {
+    let cut_short = "invalid cid: varints malformed, could not reach the end";
+    let Some(bytes) = multibase_bytes(text) else { return "selected encoding not supported".into() };
+    match unsigned_varint::decode::u64(&bytes) {
+        Ok((1, _)) | Err(_) => cut_short.into(),
+        Ok((version, _)) => format!("invalid cid: expected 1 as the cid version number, got: {version}").into(),
+    }
 }
 
 impl fmt::Display for Cid {
@@ -131,7 +152,7 @@ impl Serialize for Cid {
 
 impl<'de> Deserialize<'de> for Cid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
 }
@@ -188,5 +209,17 @@ mod tests {
             assert_eq!(cid.to_string().parse::<Cid>().expect("round trip"), cid);
         }
         assert_eq!("x".parse::<Cid>(), Err(CidError::TooShort));
+    }
+
+    #[test]
+    fn what_is_no_cid_is_refused_in_the_words_of_the_reference() {
+        for (text, words) in [
+            ("bad", "invalid cid: invalid cid: expected 1 as the cid version number, got: 0"),
+            ("zzzz", "invalid cid: invalid cid: expected 1 as the cid version number, got: 2"),
+            ("Qm", "invalid cid: selected encoding not supported"),
+            ("bafybad", "invalid cid: invalid cid: varints malformed, could not reach the end"),
+        ] {
+            assert_eq!(text.parse::<Cid>().expect_err(text).to_string(), words);
+        }
     }
 }

@@ -20,6 +20,10 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, env = "IPFS_CLUSTER_PATH", value_name = "FOLDER")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Accepted for compatibility; does nothing: commands have a --force of their own
+    #[arg(id = "global_force", short = 'f', long = "force", hide = true)]
+    pub(crate) force: bool,
+
     /// Log everything, of all components
     #[arg(short, long, global = true)]
     pub(crate) debug: bool,
@@ -54,6 +58,9 @@ pub(crate) enum Command {
     /// Manages the pinset of a peer that is not running
     #[command(subcommand)]
     State(State),
+    /// Checks and shows the configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Prints the version
     Version,
 }
@@ -63,6 +70,22 @@ pub(crate) struct Init {
     /// Ask for the cluster secret (64 hexadecimal digits) instead of making one
     #[arg(short = 's', long)]
     pub(crate) custom_secret: bool,
+
+    /// Where the configuration is fetched from at every start; the file then only names this URL
+    #[arg(value_name = "URL")]
+    pub(crate) source: Option<String>,
+
+    /// More words are passed over, as the reference does
+    #[arg(hide = true)]
+    pub(crate) more: Vec<String>,
+
+    /// Addresses of peers to connect to, separated by commas; the crdt trusts these peers and no others
+    #[arg(long, value_name = "ADDRESSES")]
+    pub(crate) peers: Option<String>,
+
+    /// Accepted for compatibility (badger, badger3, leveldb, pebble): the pinset is kept in fjall
+    #[arg(long, default_value = "fjall", value_name = "STORE")]
+    pub(crate) datastore: String,
 
     /// How peers agree: crdt or raft
     #[arg(long, default_value = "crdt", value_name = "COMPONENT")]
@@ -91,18 +114,68 @@ pub(crate) struct Daemon {
     #[arg(long)]
     pub(crate) no_trust: bool,
 
+    /// Leave the cluster when this run stops
+    #[arg(short = 'x', long)]
+    pub(crate) leave: bool,
+
+    /// Serve metrics in this run (section observations.metrics)
+    #[arg(long)]
+    pub(crate) stats: bool,
+
+    /// Accepted for compatibility; does nothing
+    #[arg(long, hide = true)]
+    pub(crate) tracing: bool,
+
     /// Accepted for compatibility; does nothing
     #[arg(short, long, hide = true)]
     pub(crate) upgrade: bool,
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Finds all mistakes at once, with their lines; ends with 1 if there is one
+    Check,
+    /// Prints the page of all keys, docs/config.md
+    #[command(hide = true)]
+    Reference,
+    /// Shows the values that are in effect, and where each comes from
+    Show {
+        /// Show secrets too
+        #[arg(long)]
+        secrets: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Crdt {
+    /// Prints information about the CRDT store
+    Info,
+    /// Draws the CRDT-DAG for Graphviz
+    Dot {
+        /// Where to; standard output if not given
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Says that blocks may be missing: the next start looks for them
+    MarkDirty,
+    /// Says that no block is missing
+    MarkClean,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum State {
+    /// CRDT-state commands
+    #[command(subcommand)]
+    Crdt(Crdt),
     /// Writes the pinset as JSON, one pin a line
     Export {
         /// Where to; standard output if not given
         #[arg(short, long, value_name = "FILE")]
         file: Option<PathBuf>,
+
+        /// More words are passed over, as the reference does
+        #[arg(hide = true)]
+        more: Vec<String>,
     },
     /// Replaces the pinset by one that export wrote
     Import(Import),
@@ -128,11 +201,11 @@ pub(crate) struct Import {
     pub(crate) alone: bool,
 
     /// Give every pin this minimal replication factor
-    #[arg(long, visible_alias = "rmin", default_value_t = 0, value_name = "N")]
+    #[arg(long, visible_alias = "rmin", default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
     pub(crate) replication_min: i32,
 
     /// Give every pin this maximal replication factor
-    #[arg(long, visible_alias = "rmax", default_value_t = 0, value_name = "N")]
+    #[arg(long, visible_alias = "rmax", default_value_t = 0, allow_negative_numbers = true, value_name = "N")]
     pub(crate) replication_max: i32,
 
     /// Give every pin these allocations: peer ids separated by commas

@@ -1,19 +1,25 @@
 //! How a command fails: what it was doing, why, and the exit code.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::process::ExitCode;
 
 /// A failed command. Shown as the reference shows it: `error <doing>: <reason>`.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    doing: &'static str,
+    doing: Cow<'static, str>,
     reason: String,
 }
 
 impl Failure {
     /// Says what was being done, and why it failed.
     pub(crate) fn new(doing: &'static str, reason: impl fmt::Display) -> Self {
-        Self { doing, reason: reason.to_string() }
+        Self { doing: Cow::Borrowed(doing), reason: reason.to_string() }
+    }
+
+    /// As [`new`](Self::new), where what was being done has a name in it.
+    pub(crate) fn of(doing: String, reason: impl fmt::Display) -> Self {
+        Self { doing: Cow::Owned(doing), reason: reason.to_string() }
     }
 
     /// Tells the user, and gives the exit code.

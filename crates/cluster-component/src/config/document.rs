@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 /// The file's content. Keys of sections that nobody asks for are kept as they are.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Document {
-    root: Map<String, Value>,
+    pub(super) root: Map<String, Value>,
 }
 
 /// A section as it was read.
@@ -39,7 +39,10 @@ impl Document {
     /// When it is no JSON object; the text tells the line and column.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
         match serde_json::from_str(text) {
-            Ok(Value::Object(root)) => Ok(Self { root }),
+            Ok(Value::Object(root)) => match misshapen(&root) {
+                Some(error) => Err(error),
+                None => Ok(Self { root }),
+            },
             Ok(_) => Err(ConfigError::new("", "service.json must hold a JSON object: { … }")),
             Err(error) => Err(ConfigError::new("", format!("service.json is not valid JSON: {error}"))),
         }
@@ -72,7 +75,7 @@ impl Document {
         inner.map(|i| i.iter().filter(|(_, v)| !v.is_null()).map(|(k, _)| k.as_str()).collect()).unwrap_or_default()
     }
 
-    fn raw(&self, section: Section, key: &str) -> Option<&Value> {
+    pub(super) fn raw(&self, section: Section, key: &str) -> Option<&Value> {
         let outer = find(&self.root, section.name())?;
         let value = if section == Section::Cluster { outer } else { find(outer.as_object()?, key)? };
         (!value.is_null()).then_some(value)
@@ -125,11 +128,28 @@ impl Document {
     }
 }
 
+/// A part of the file that is not of the kind that it must be.
+fn misshapen(root: &Map<String, Value>) -> Option<ConfigError> {
+    for section in Section::ALL {
+        let name = section.name();
+        if find(root, name).is_some_and(|value| !value.is_object() && !value.is_null()) {
+            return Some(ConfigError::new(name, format!("error parsing {name}: it must be an object: {{ … }}")));
+        }
+    }
+    let source = find(root, "source").filter(|value| !value.is_string() && !value.is_null())?;
+    Some(ConfigError::new("source", format!("error parsing source: it must be the text of a URL, and is {source}")))
+}
+
 fn read<C: ComponentConfig>(value: Value) -> Result<C, ConfigError> {
     C::deserialize(&value).map_err(|error| {
         let key = culprit::<C>(&value, &error.to_string()).map(|path| format!("{}.{path}", C::KEY));
         let key = key.unwrap_or_else(|| C::KEY.to_owned());
-        ConfigError::new(key.clone(), format!("error parsing {key}: {error}"))
+        let text = error.to_string();
+        // A text that says which key it is about needs no more words.
+        ConfigError::new(
+            key.clone(),
+            if text.starts_with("error ") { text } else { format!("error parsing {key}: {text}") },
+        )
     })
 }
 
@@ -146,7 +166,7 @@ fn culprit<C: ComponentConfig>(value: &Value, error: &str) -> Option<String> {
 }
 
 /// The section with its hidden keys.
-fn full_form<C: ComponentConfig>(config: &C) -> Map<String, Value> {
+pub(super) fn full_form<C: ComponentConfig>(config: &C) -> Map<String, Value> {
     let Ok(Value::Object(mut full)) = serde_json::to_value(config) else { return Map::new() };
     for (path, default) in C::HIDDEN {
         let Ok(default) = serde_json::from_str(default) else { continue };
@@ -169,7 +189,7 @@ fn insert_if_absent(object: &mut Map<String, Value>, path: &str, value: Value) {
 }
 
 /// Go matches keys without regard to case, exact ones first.
-fn find<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     object.get(key).or_else(|| object.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v))
 }
 
@@ -215,7 +235,7 @@ fn collect_unknown(
 }
 
 /// Whether an object's keys are those of a struct; free maps (tags, headers) hold texts or lists only and are small.
-fn is_fixed(object: &Map<String, Value>) -> bool {
+pub(super) fn is_fixed(object: &Map<String, Value>) -> bool {
     object.len() > 1
 }
 

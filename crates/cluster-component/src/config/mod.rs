@@ -2,12 +2,14 @@
 //! and how `CLUSTER_…` variables override it. Each component's section stands beside the component.
 
 mod document;
+mod effective;
 mod environment;
 mod error;
 mod section;
 mod strings;
 
 pub use document::{Document, Loaded};
+pub use effective::{Effective, Origin, section_path};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use section::{ComponentConfig, Section};

@@ -32,6 +32,21 @@ pub enum Section {
 }
 
 impl Section {
+    /// All of them, in the file's order.
+    pub const ALL: [Self; 11] = [
+        Self::Cluster,
+        Self::Consensus,
+        Self::Api,
+        Self::IpfsConnector,
+        Self::State,
+        Self::PinTracker,
+        Self::Monitor,
+        Self::Allocator,
+        Self::Informer,
+        Self::Observations,
+        Self::Datastore,
+    ];
+
     /// Its key in the file.
     #[must_use]
     pub fn name(self) -> &'static str {

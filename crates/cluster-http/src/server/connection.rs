@@ -2,12 +2,13 @@
 
 use super::body::{Guarded, ResponseBody};
 use super::listener::{BoundListener, Connection};
+use super::tls::Tls;
 use cluster_component::tasks::TaskScope;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -15,6 +16,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,13 +74,33 @@ pub(crate) trait Handler: Send + Sync + 'static {
 /// Accepts connections in `tasks` until it is stopped.
 #[allow(private_bounds)] // Only this crate serves.
 pub fn serve<H: Handler>(listener: BoundListener, limits: Limits, handler: Arc<H>, tasks: &TaskScope) {
-    let inner = tasks.clone();
-    tasks.spawn("http-accept", async move { accept_loop(listener, limits, handler, inner).await });
+    serve_tls(listener, None, limits, handler, tasks);
 }
 
-async fn accept_loop<H: Handler>(listener: BoundListener, limits: Limits, handler: Arc<H>, tasks: TaskScope) {
+/// As [`serve`], over TLS if there is a certificate.
+#[allow(private_bounds)] // Only this crate serves.
+pub fn serve_tls<H: Handler>(
+    listener: BoundListener,
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+    handler: Arc<H>,
+    tasks: &TaskScope,
+) {
+    let inner = tasks.clone();
+    let manner = Manner { tls, limits };
+    tasks.spawn("http-accept", async move { accept_loop(listener, manner, handler, inner).await });
+}
+
+/// How connections of a listener are talked to.
+#[derive(Clone)]
+struct Manner {
+    tls: Option<Arc<Tls>>,
+    limits: Limits,
+}
+
+async fn accept_loop<H: Handler>(listener: BoundListener, manner: Manner, handler: Arc<H>, tasks: TaskScope) {
     let stopping = tasks.stopping();
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Semaphore::new(manner.limits.connections));
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -87,12 +109,12 @@ async fn accept_loop<H: Handler>(listener: BoundListener, limits: Limits, handle
         let Some((place, accepted)) = stopping.run_until_cancelled(accepted).await else { return };
         match accepted {
             Ok((connection, from)) => {
-                let (handler, stopping) = (Arc::clone(&handler), stopping.clone());
+                let (handler, stopping, manner) = (Arc::clone(&handler), stopping.clone(), manner.clone());
                 tasks.spawn("http-connection", async move {
                     let _place = place;
                     match connection {
-                        Connection::Tcp(io) => converse(io, from.into(), limits, handler, stopping).await,
-                        Connection::Unix(io) => converse(io, from.into(), limits, handler, stopping).await,
+                        Connection::Tcp(io) => greet(io, from.into(), manner, handler, stopping).await,
+                        Connection::Unix(io) => greet(io, from.into(), manner, handler, stopping).await,
                     }
                 });
             }
@@ -101,6 +123,22 @@ async fn accept_loop<H: Handler>(listener: BoundListener, limits: Limits, handle
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Talks TLS first, if there is a certificate.
+async fn greet<I, H>(io: I, from: Arc<str>, manner: Manner, handler: Arc<H>, stopping: CancellationToken)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
+{
+    let Some(tls) = manner.tls else {
+        return converse(TokioIo::new(io), from, manner.limits, handler, stopping).await;
+    };
+    match stopping.run_until_cancelled(tls.accept(io)).await {
+        Some(Ok(io)) => converse(TokioIo::new(io), from, manner.limits, handler, stopping).await,
+        Some(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        None => {}
     }
 }
 

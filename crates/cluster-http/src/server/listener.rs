@@ -1,7 +1,6 @@
 //! Listening on multiaddrs: `/ip4|ip6|dns4|dns6/…/tcp/N` and `/unix/<path>`.
 
 use cluster_types::Multiaddr;
-use hyper_util::rt::TokioIo;
 use multiaddr::Protocol;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -26,8 +25,8 @@ enum Socket {
 
 /// A connection of either kind.
 pub(super) enum Connection {
-    Tcp(TokioIo<tokio::net::TcpStream>),
-    Unix(TokioIo<tokio::net::UnixStream>),
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
 }
 
 /// Why an address cannot be listened on.
@@ -129,11 +128,11 @@ impl BoundListener {
             Socket::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((Connection::Tcp(TokioIo::new(stream)), from.ip().to_string()))
+                Ok((Connection::Tcp(stream), from.ip().to_string()))
             }
             Socket::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Connection::Unix(TokioIo::new(stream)), "@".to_owned()))
+                Ok((Connection::Unix(stream), "@".to_owned()))
             }
         }
     }

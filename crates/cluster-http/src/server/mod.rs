@@ -4,10 +4,12 @@ mod access_log;
 mod body;
 mod connection;
 mod listener;
+mod tls;
 
 pub use access_log::{AccessLog, AccessLogError};
 pub use body::{Aborted, ResponseBody, buffered, empty, lines};
 pub(crate) use body::{Ending, chunked, takes_trailers};
 pub(crate) use connection::Handler;
-pub use connection::{Limits, serve};
+pub use connection::{Limits, serve, serve_tls};
 pub use listener::{BoundListener, ListenError};
+pub use tls::{Tls, TlsError};

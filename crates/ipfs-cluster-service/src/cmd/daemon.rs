@@ -3,6 +3,7 @@
 use crate::cli::Daemon;
 use crate::failure::{Doing, Failure};
 use cluster_component::config::Environment;
+use cluster_component::errors::StartError;
 use cluster_node::config::{Configuration, name_of};
 use cluster_node::folder::Folder;
 use cluster_node::identity::Identity;
@@ -13,7 +14,7 @@ use cluster_types::Multiaddr;
 use std::future::Future;
 
 pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
-    let joining = Joining::read(args)?;
+    let joining = Joining { leave: args.leave, ..Joining::read(args)? };
     run_then(folder, &joining, |_| std::future::ready(()))
 }
 
@@ -22,20 +23,23 @@ pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
 pub(super) struct Joining {
     addresses: Vec<Multiaddr>,
     distrust: bool,
+    /// Whether this run leaves the cluster when it stops.
+    leave: bool,
 }
 
 impl Joining {
     fn read(args: &Daemon) -> Result<Self, Failure> {
-        let doing = "parsing bootstrap multiaddress";
         let mut addresses = Vec::new();
         for text in args.bootstrap.iter().map(|text| text.trim()).filter(|text| !text.is_empty()) {
-            let address: Multiaddr = text.parse().map_err(|e| Failure::new(doing, format!("{text}: {e}")))?;
+            // As the reference, which says "error" twice.
+            let doing = || format!("error parsing bootstrap multiaddress ({text})");
+            let address = cluster_types::address::parse(text).map_err(|e| Failure::of(doing(), e))?;
             if name_of(&address).is_none() {
-                return Err(Failure::new(doing, format!("{text} does not end with /p2p/ and the name of a peer")));
+                return Err(Failure::of(doing(), "it does not end with /p2p/ and the name of a peer"));
             }
             addresses.push(address);
         }
-        Ok(Self { addresses, distrust: args.no_trust })
+        Ok(Self { addresses, distrust: args.no_trust, leave: false })
     }
 }
 
@@ -47,6 +51,7 @@ where
 {
     let _lock = folder.lock().doing("obtaining execution lock")?;
     let mut configuration = load(folder)?;
+    configuration.cluster.leave_on_shutdown |= joining.leave;
     let identity = load_identity(folder)?;
     if !joining.addresses.is_empty() {
         configuration.join(joining.addresses.clone(), joining.distrust);
@@ -59,7 +64,7 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting cluster")?;
     runtime.block_on(async {
         let mut signals = Signals::new().doing("starting cluster")?;
-        let node = Node::start(configuration, identity, folder.clone()).await.doing("starting cluster")?;
+        let node = Node::start(configuration, identity, folder.clone()).await.map_err(not_started)?;
         started(&node).await;
         run::until_it_ends(node, &mut signals).await.map_err(|ended| match ended {
             Trouble::Unusable(reason) => Failure::new("waiting for the pinset", reason),
@@ -68,12 +73,40 @@ where
     })
 }
 
+/// In the reference's words for what was being done.
+fn not_started(error: StartError) -> Failure {
+    let doing = match error.component {
+        "restapi" => "creating REST API component",
+        "pinsvcapi" => "creating Pinning Service API component",
+        "ipfsproxy" => "creating IPFS Proxy component",
+        "ipfshttp" => "creating IPFS Connector component",
+        "libp2p host" => "creating libp2p host",
+        "datastore" => "creating datastore",
+        "metrics" => "setting up Metrics",
+        "cluster" => "starting cluster",
+        _ => return Failure::new("starting cluster", error),
+    };
+    Failure::new(doing, error.reason)
+}
+
 pub(super) fn load(folder: &Folder) -> Result<Configuration, Failure> {
     Configuration::load(folder, &Environment::of_process()).doing("loading configurations")
 }
 
 pub(super) fn load_identity(folder: &Folder) -> Result<Identity, Failure> {
+    let doing = "loading configurations";
+    let path = folder.identity_json();
+    if !path.exists() {
+        let text = std::fs::read_to_string(folder.service_json()).doing(doing)?;
+        let found = Identity::of_old_configuration(&text);
+        let found = found.map_err(|e| format!("error loading identity: {e}")).doing(doing)?;
+        folder.write_private(&path, &found.to_text()).doing(doing)?;
+        let service = folder.service_json();
+        let (from, to) = (service.display(), path.display());
+        eprintln!("\nNOTICE: identity information extracted from {from} and saved as {to}.\n");
+    }
     let variable = |name: &str| std::env::var(name).ok();
     let (id, key) = (variable("CLUSTER_ID"), variable("CLUSTER_PRIVATEKEY"));
-    Identity::load(&folder.identity_json(), id.as_deref(), key.as_deref()).doing("loading configurations")
+    let loaded = Identity::load(&path, id.as_deref(), key.as_deref());
+    loaded.doing(doing)
 }

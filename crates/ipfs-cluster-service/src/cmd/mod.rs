@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod config;
 mod daemon;
 mod init;
 mod state;
@@ -18,6 +19,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Daemon(args) => daemon::run(&folder, &args),
         Command::Up => up::run(&folder),
         Command::State(command) => state::run(&folder, command),
+        Command::Config(command) => config::run(&folder, &command),
         Command::Version => {
             println!("{}", cluster_node::VERSION);
             Ok(())

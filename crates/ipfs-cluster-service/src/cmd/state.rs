@@ -1,9 +1,10 @@
 //! `state`: the pinset of a peer that is not running.
 
 use super::daemon::{load, load_identity};
-use crate::cli::{Import, State};
+use crate::cli::{Crdt, Import, State};
 use crate::failure::{Doing, Failure};
 use crate::prompt;
+use cluster_component::errors::io_text;
 use cluster_node::folder::Folder;
 use cluster_node::state::{Offline, Overrides};
 use std::fs::File;
@@ -12,7 +13,8 @@ use std::path::Path;
 
 pub(crate) fn run(folder: &Folder, command: State) -> Result<(), Failure> {
     match command {
-        State::Export { file } => export(folder, file.as_deref()),
+        State::Crdt(command) => crdt(folder, command),
+        State::Export { file, .. } => export(folder, file.as_deref()),
         State::Import(args) => import(folder, &args),
         State::Cleanup { force } => cleanup(folder, force),
     }
@@ -20,24 +22,64 @@ pub(crate) fn run(folder: &Folder, command: State) -> Result<(), Failure> {
 
 fn open(folder: &Folder, doing: &'static str) -> Result<Offline, Failure> {
     let configuration = load(folder)?;
+    load_identity(folder)?;
     Offline::open(&configuration, folder).doing(doing)
 }
 
 fn export(folder: &Folder, file: Option<&Path>) -> Result<(), Failure> {
     let doing = "exporting state";
     let _lock = folder.lock().doing("obtaining execution lock")?;
-    let state = open(folder, doing)?;
-    let out: Box<dyn Write> = match file {
-        Some(path) => Box::new(
-            File::create(path).map_err(|e| format!("open {}: {e}", path.display())).doing("creating export file")?,
-        ),
-        None => Box::new(io::stdout().lock()),
-    };
-    let mut out = BufWriter::with_capacity(1 << 20, out);
+    let configuration = load(folder)?;
+    load_identity(folder)?;
+    let mut out = output(file)?;
+    let state = Offline::open(&configuration, folder).doing(doing)?;
     state.export(&mut out).doing(doing)?;
     out.flush().doing(doing)?;
     tracing::info!("state successfully exported");
     Ok(())
+}
+
+/// Where an export or a drawing goes.
+fn output(file: Option<&Path>) -> Result<BufWriter<Box<dyn Write>>, Failure> {
+    let out: Box<dyn Write> = match file {
+        Some(path) => Box::new(File::create(path).map_err(|e| not_opened(path, &e)).doing("creating output file")?),
+        None => Box::new(io::stdout().lock()),
+    };
+    Ok(BufWriter::with_capacity(1 << 20, out))
+}
+
+fn not_opened(path: &Path, error: &io::Error) -> String {
+    format!("open {}: {}", path.display(), io_text(error))
+}
+
+fn crdt(folder: &Folder, command: Crdt) -> Result<(), Failure> {
+    let _lock = folder.lock().doing("obtaining execution lock")?;
+    let configuration = load(folder)?;
+    load_identity(folder)?;
+    if configuration.raft.is_some() {
+        return Err(Failure::new("", "crdt subcommands can only be run on peers initialized with crdt consensus"));
+    }
+    let open = || Offline::open(&configuration, folder).doing("creating crdt node");
+    match command {
+        Crdt::Info => {
+            let info = open()?.crdt_info().doing("creating crdt node")?;
+            let heads: Vec<String> = info.heads.iter().map(ToString::to_string).collect();
+            print!("Number of heads: {}. Current max-height: {}. ", heads.len(), info.max_height);
+            print!("Dirty: {}\nHeads: [{}]", info.dirty, heads.join(" "));
+            io::stdout().flush().doing("creating crdt node")
+        }
+        Crdt::Dot { file } => {
+            let mut out = output(file.as_deref())?;
+            open()?.crdt_draw(&mut out).doing("generating graph")?;
+            out.flush().doing("generating graph")
+        }
+        Crdt::MarkDirty | Crdt::MarkClean => {
+            let dirty = matches!(command, Crdt::MarkDirty);
+            open()?.crdt_mark(dirty).doing("creating crdt node")?;
+            println!("Datastore marked '{}'", if dirty { "dirty" } else { "clean" });
+            Ok(())
+        }
+    }
 }
 
 fn import(folder: &Folder, args: &Import) -> Result<(), Failure> {
@@ -48,9 +90,7 @@ fn import(folder: &Folder, args: &Import) -> Result<(), Failure> {
     let doing = "importing state";
     let _lock = folder.lock().doing("obtaining execution lock")?;
     let input: Box<dyn Read> = match &args.file {
-        Some(path) => Box::new(
-            File::open(path).map_err(|e| format!("open {}: {e}", path.display())).doing("reading import file")?,
-        ),
+        Some(path) => Box::new(File::open(path).map_err(|e| not_opened(path, &e)).doing("reading import file")?),
         None => {
             println!("reading from stdin, Ctrl-D to finish");
             Box::new(io::stdin().lock())

@@ -5,6 +5,7 @@ mod crash;
 mod ctl;
 mod embedded;
 mod failures;
+mod golden;
 mod peer;
 mod raft;
 mod raft_cluster;

@@ -69,6 +69,11 @@ impl Peer {
 
     /// The same, with these arguments of `daemon`.
     pub(crate) fn start_with(folder: &Path, args: &[&str]) -> Self {
+        Self::start_until(folder, args, "IPFS Cluster is READY")
+    }
+
+    /// The same, but waits for this text in its log, and for its API.
+    pub(crate) fn start_until(folder: &Path, args: &[&str], text: &str) -> Self {
         let mut command = service();
         command.arg("--config").arg(folder).arg("daemon").args(args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
@@ -80,11 +85,11 @@ impl Peer {
             }
         });
         let mut peer = Self { child, folder: folder.to_owned(), api: String::new(), gateway: None, log };
-        peer.wait_until_it_serves();
+        peer.wait_until_it_says(text);
         peer
     }
 
-    fn wait_until_it_serves(&mut self) {
+    fn wait_until_it_says(&mut self, text: &str) {
         let (begun, mut seen) = (Instant::now(), Vec::new());
         while begun.elapsed() < DEADLINE {
             let Ok(line) = self.log.recv_timeout(Duration::from_secs(1)) else {
@@ -93,15 +98,15 @@ impl Peer {
                 }
                 continue;
             };
-            if let Some((_, address)) = line.split_once("RESTAPI (HTTP): ") {
-                self.api = address.trim().to_owned();
+            if let Some((_, address)) = line.split_once("RESTAPI (HTTP") {
+                self.api = address.split(": ").nth(1).unwrap_or("").trim().to_owned();
             }
             if let Some((_, address)) = line.split_once("gateway: /ip4/127.0.0.1/tcp/") {
                 self.gateway = Some(format!("http://127.0.0.1:{}", address.trim()));
             }
             seen.push(line);
             // The two lines come in either order.
-            if !self.api.is_empty() && seen.iter().any(|line| line.contains("IPFS Cluster is READY")) {
+            if !self.api.is_empty() && seen.iter().any(|line| line.contains(text)) {
                 return;
             }
         }

@@ -153,5 +153,5 @@ fn a_bootstrap_address_that_is_none_is_refused_by_name() {
     let output = command.stdin(Stdio::null()).output().expect("the program runs");
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("/ip4/127.0.0.1/tcp/9096 does not end with /p2p/"), "{text}");
+    assert!(text.contains("(/ip4/127.0.0.1/tcp/9096): it does not end with /p2p/"), "{text}");
 }

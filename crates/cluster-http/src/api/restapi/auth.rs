@@ -1,35 +1,55 @@
-//! Basic authentication.
+//! Who is let in: basic authentication and tokens.
 
 use super::answer::{self, Answer};
+use super::token;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cluster_types::Timestamp;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const BASIC: &str = "Basic realm=\"Restricted IPFS Cluster API\"";
+const BEARER: &str = "Bearer realm=\"Restricted IPFS Cluster API\"";
+const BAD_TOKEN: &str = "Bearer realm=\"Restricted IPFS Cluster API\", error=\"invalid_token\"";
 
-/// Who is let in.
-pub(super) struct Credentials(BTreeMap<String, String>);
+/// Who is let in, and for how long a token holds.
+pub(super) struct Credentials {
+    users: BTreeMap<String, String>,
+    token_lifetime: Duration,
+}
 
 impl Credentials {
-    pub(super) fn new(users: BTreeMap<String, String>) -> Self {
-        Self(users)
+    pub(super) fn new(users: BTreeMap<String, String>, token_lifetime: Duration) -> Self {
+        Self { users, token_lifetime }
     }
 
-    /// Lets a request in, or says how it is refused.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Answer> {
-        let given = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok());
-        let Some((user, password)) = given.and_then(basic) else {
-            return Err(refusal("unauthorized: no auth provided"));
-        };
-        if self.knows(&user, &password) { Ok(()) } else { Err(refusal("unauthorized: access denied")) }
+    /// Lets a request in and says whose it is, or says how it is refused.
+    pub(super) fn check(&self, headers: &HeaderMap, now: Timestamp) -> Result<String, Answer> {
+        let given = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or("");
+        if let Some((user, password)) = basic(given) {
+            let known = self.knows(&user, &password);
+            return if known { Ok(user) } else { Err(refusal("unauthorized: access denied", &[BASIC])) };
+        }
+        match given.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                let user = token::user_of(token.trim(), now, |user| self.users.get(user).map(String::as_str));
+                user.ok_or_else(|| refusal("unauthorized: invalid token", &[BAD_TOKEN]))
+            }
+            _ => Err(refusal("unauthorized: no auth provided", &[BEARER, BASIC])),
+        }
+    }
+
+    /// A token for a user who has been let in.
+    pub(super) fn token(&self, user: &str, now: Timestamp) -> Option<String> {
+        self.users.get(user).map(|password| token::issue(user, password, now, self.token_lifetime))
     }
 
     /// Looks at every user, and at every byte, so that the time it takes tells nothing. An empty password opens nothing.
     fn knows(&self, user: &str, password: &str) -> bool {
         let mut known = false;
-        for (name, secret) in &self.0 {
+        for (name, secret) in &self.users {
             known |= equal(name.as_bytes(), user.as_bytes()) & equal(secret.as_bytes(), password.as_bytes());
         }
         known && !user.is_empty() && !password.is_empty()
@@ -47,7 +67,7 @@ fn basic(header: &str) -> Option<(String, String)> {
 }
 
 /// Whether two texts are equal, in a time that depends only on the second's length.
-fn equal(secret: &[u8], given: &[u8]) -> bool {
+pub(super) fn equal(secret: &[u8], given: &[u8]) -> bool {
     let mut difference = secret.len() ^ given.len();
     for (i, byte) in given.iter().enumerate() {
         let of_secret = secret.get(i).copied().unwrap_or(0);
@@ -56,9 +76,11 @@ fn equal(secret: &[u8], given: &[u8]) -> bool {
     std::hint::black_box(difference) == 0
 }
 
-fn refusal(message: &str) -> Answer {
+fn refusal(message: &str, schemes: &[&'static str]) -> Answer {
     let mut response = answer::error(StatusCode::UNAUTHORIZED, message);
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
+    for scheme in schemes {
+        response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
     response
 }
 
@@ -67,20 +89,36 @@ mod tests {
     use super::*;
 
     fn header(text: &str) -> HeaderMap {
-        let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(text))).expect("header");
-        HeaderMap::from_iter([(AUTHORIZATION, value)])
+        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::try_from(text).expect("header"))])
+    }
+
+    fn credentials() -> Credentials {
+        let users = [("user", "pass"), ("nobody", "")].map(|(u, p)| (u.to_owned(), p.to_owned()));
+        Credentials::new(users.into_iter().collect(), Duration::from_secs(60))
     }
 
     #[test]
     fn only_the_right_password_opens() {
-        let users = [("user", "pass"), ("nobody", "")].map(|(u, p)| (u.to_owned(), p.to_owned()));
-        let credentials = Credentials::new(users.into_iter().collect());
+        let (credentials, now) = (credentials(), Timestamp::from_unix(1, 0));
+        let with = |text: &str| header(&format!("Basic {}", STANDARD.encode(text)));
 
-        assert!(credentials.check(&header("user:pass")).is_ok());
+        assert_eq!(credentials.check(&with("user:pass"), now).expect("let in"), "user");
         for wrong in ["user:passs", "user:pas", "user:", "nobody:", ":", "other:pass"] {
-            let refused = credentials.check(&header(wrong)).expect_err(wrong);
+            let refused = credentials.check(&with(wrong), now).expect_err(wrong);
             assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
         }
-        assert!(credentials.check(&HeaderMap::new()).is_err());
+        let refused = credentials.check(&HeaderMap::new(), now).expect_err("nothing given");
+        assert_eq!(refused.headers().get_all(WWW_AUTHENTICATE).iter().count(), 2);
+    }
+
+    #[test]
+    fn a_token_opens_until_it_ends() {
+        let (credentials, now) = (credentials(), Timestamp::from_unix(1_000, 0));
+        let token = credentials.token("user", now).expect("a user");
+        let with = header(&format!("bearer {token}"));
+
+        assert_eq!(credentials.check(&with, now).expect("let in"), "user");
+        credentials.check(&with, Timestamp::from_unix(1_060, 0)).expect_err("too late");
+        assert_eq!(credentials.token("stranger", now), None);
     }
 }

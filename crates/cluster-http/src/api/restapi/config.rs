@@ -1,10 +1,12 @@
 //! Section `api.restapi`.
 
+use crate::server::Tls;
 use cluster_component::config::{ComponentConfig, ConfigError, Section, Strings};
 use cluster_types::{GoDuration, Multiaddr};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Least value of `max_header_bytes`.
 const HEADER_BYTES_MIN: i64 = 4096;
@@ -43,6 +45,9 @@ pub struct RestApiConfig {
     /// Names and passwords; `null`: everyone is let in. Default `null`.
     #[serde(deserialize_with = "credentials")]
     pub basic_auth_credentials: Option<BTreeMap<String, String>>,
+    /// How long a token of `POST /token` holds; 0: for ever, as the reference's. Default `24h`.
+    #[serde(skip_serializing_if = "is_default_lifetime")]
+    pub token_lifetime: GoDuration,
     /// File of the access log, relative to the folder; empty: the log.
     pub http_log_file: String,
     /// Headers that every answer carries.
@@ -82,6 +87,7 @@ impl Default for RestApiConfig {
             id: String::new(),
             private_key: String::new(),
             basic_auth_credentials: None,
+            token_lifetime: default_lifetime(),
             http_log_file: String::new(),
             headers: BTreeMap::new(),
             cors_allowed_origins: texts(&["*"]),
@@ -92,6 +98,14 @@ impl Default for RestApiConfig {
             cors_max_age: GoDuration(0),
         }
     }
+}
+
+fn default_lifetime() -> GoDuration {
+    GoDuration::from_secs(24 * 3600)
+}
+
+fn is_default_lifetime(lifetime: &GoDuration) -> bool {
+    *lifetime == default_lifetime()
 }
 
 fn default_listen() -> Strings {
@@ -159,6 +173,7 @@ impl RestApiConfig {
             ("restapi.read_header_timeout", self.read_header_timeout, "restapi.read_header_timeout is invalid"),
             ("restapi.write_timeout", self.write_timeout, "restapi.write_timeout is invalid"),
             ("restapi.idle_timeout", self.idle_timeout, "restapi.idle_timeout invalid"),
+            ("restapi.token_lifetime", self.token_lifetime, "restapi.token_lifetime is invalid"),
             ("restapi.cors_max_age", self.cors_max_age, "restapi.cors_max_age is invalid"),
         ];
         match checked.into_iter().find(|(_, value, _)| value.0 < 0) {
@@ -167,15 +182,20 @@ impl RestApiConfig {
         }
     }
 
-    /// Refuses what would leave the API less protected than the file says.
-    fn check_what_is_not_there(&self) -> Result<(), ConfigError> {
-        if !self.ssl_cert_file.is_empty() || !self.ssl_key_file.is_empty() {
-            return Err(ConfigError::new(
-                "restapi.ssl_cert_file",
-                "restapi.ssl_cert_file and ssl_key_file are set, but this version serves no TLS: remove both keys and \
-                 put a TLS proxy in front, or stay with the version you have",
-            ));
+    /// The certificate that the API is served with, if one is set.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn tls(&self, folder: &Path) -> Result<Option<Tls>, ConfigError> {
+        if self.ssl_cert_file.is_empty() && self.ssl_key_file.is_empty() {
+            return Ok(None);
         }
+        let loaded = Tls::load(folder.join(&self.ssl_cert_file), folder.join(&self.ssl_key_file));
+        loaded.map(Some).map_err(|e| ConfigError::new("restapi.ssl_cert_file", e.to_string()))
+    }
+
+    /// Refuses what would leave the API less reachable than the file says.
+    fn check_what_is_not_there(&self) -> Result<(), ConfigError> {
         if !self.libp2p_listen_multiaddress.0.is_empty() || !self.id.is_empty() || !self.private_key.is_empty() {
             return Err(ConfigError::new(
                 "restapi.libp2p_listen_multiaddress",
@@ -192,6 +212,7 @@ impl ComponentConfig for RestApiConfig {
     const KEY: &'static str = "restapi";
     const SECRETS: &'static [&'static str] = &["private_key", "basic_auth_credentials"];
     const HIDDEN: &'static [(&'static str, &'static str)] = &[
+        ("token_lifetime", "\"24h0m0s\""),
         ("ssl_cert_file", "\"\""),
         ("ssl_key_file", "\"\""),
         ("libp2p_listen_multiaddress", "[]"),

@@ -14,6 +14,7 @@ mod pins;
 mod query;
 mod route;
 mod service;
+mod token;
 
 pub use config::RestApiConfig;
 pub use service::RestApi;

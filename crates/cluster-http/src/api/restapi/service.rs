@@ -6,7 +6,7 @@ use super::config::RestApiConfig;
 use super::cors::Cors;
 use super::route::{self, Found, Route};
 use super::{add, peers, pins, query};
-use crate::server::{self, AccessLog, BoundListener, Handler, Limits};
+use crate::server::{self, AccessLog, BoundListener, Handler, Limits, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
 use cluster_component::errors::StartError;
@@ -14,7 +14,8 @@ use cluster_component::ports::Clock;
 use cluster_component::rpc::Rpc;
 use cluster_component::tasks::TaskScope;
 use cluster_types::Multiaddr;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -29,6 +30,7 @@ pub struct RestApi {
     listeners: Mutex<Vec<BoundListener>>,
     addresses: Vec<Multiaddr>,
     limits: Limits,
+    tls: Option<Arc<Tls>>,
     front: Arc<Front>,
 }
 
@@ -64,6 +66,7 @@ impl RestApi {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let failed = |reason: String| StartError { component: "restapi", reason };
+        let tls = config.tls(folder).map_err(|e| failed(e.message))?.map(Arc::new);
         let mut listeners = Vec::new();
         for address in config.listen_addresses().map_err(|e| failed(e.message))? {
             listeners.push(BoundListener::bind(&address).await.map_err(|e| failed(e.to_string()))?);
@@ -76,7 +79,10 @@ impl RestApi {
             rpc,
             adder,
             clock,
-            credentials: config.basic_auth_credentials.clone().map(Credentials::new),
+            credentials: config
+                .basic_auth_credentials
+                .clone()
+                .map(|users| Credentials::new(users, config.token_lifetime.get())),
             cors: Cors::new(config),
             headers: extra_headers(config).map_err(failed)?,
             log,
@@ -85,6 +91,7 @@ impl RestApi {
             addresses: listeners.iter().map(|l| l.address().clone()).collect(),
             listeners: Mutex::new(listeners),
             limits: limits(config),
+            tls,
             front: Arc::new(front),
         })
     }
@@ -125,7 +132,7 @@ impl Component for RestApi {
         let how = if self.front.credentials.is_some() { "HTTP - authenticated" } else { "HTTP" };
         for listener in listeners {
             tracing::info!(target: "restapi", "RESTAPI ({how}): {}", listener.address());
-            server::serve(listener, self.limits, Arc::clone(&self.front), tasks);
+            server::serve_tls(listener, self.tls.clone(), self.limits, Arc::clone(&self.front), tasks);
         }
         Ok(())
     }
@@ -149,6 +156,8 @@ pub(super) struct Asked {
     /// Whether the client takes trailers.
     pub(super) takes_trailers: bool,
     pub(super) headers: HeaderMap,
+    /// Who asks, where names are asked for.
+    pub(super) user: Option<String>,
 }
 
 impl Handler for Front {
@@ -162,23 +171,28 @@ impl Handler for Front {
 impl Front {
     /// Authentication and CORS come before routing, so that a stranger learns nothing of the routes.
     async fn admit(&self, request: Request<Incoming>) -> Answer {
+        if let Some(refusal) = without_host(&request) {
+            return refusal;
+        }
         let open = request.method() == Method::OPTIONS
             || (request.method() == Method::GET && request.uri().path() == "/health");
-        if let (Some(credentials), false) = (&self.credentials, open)
-            && let Err(refusal) = credentials.check(request.headers())
-        {
-            return self.with_headers(refusal);
+        let mut user = None;
+        if let (Some(credentials), false) = (&self.credentials, open) {
+            match credentials.check(request.headers(), self.clock.now().wall) {
+                Ok(known) => user = Some(known),
+                Err(refusal) => return self.with_headers(refusal),
+            }
         }
         if let Some(preflight) = self.cors.preflight(request.method(), request.headers()) {
             return preflight;
         }
         let (method, origin) = (request.method().clone(), request.headers().get(http::header::ORIGIN).cloned());
-        let mut response = self.route(request).await;
+        let mut response = self.route(request, user).await;
         self.cors.decorate(&method, origin.as_ref(), response.headers_mut());
         response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Answer {
+    async fn route(&self, request: Request<Incoming>, user: Option<String>) -> Answer {
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
         if let Some(elsewhere) = redirect(&request, &path) {
             return elsewhere;
@@ -192,6 +206,7 @@ impl Front {
                     query: query::parse(parts.uri.query().unwrap_or("")),
                     takes_trailers: server::takes_trailers(&parts.headers),
                     headers: parts.headers,
+                    user,
                 };
                 self.with_headers(self.dispatch(route, argument, asked, body).await)
             }
@@ -211,7 +226,7 @@ impl Front {
             Route::Metrics => peers::metrics(self, argument).await,
             Route::MetricNames => peers::metric_names(self).await,
             Route::Health => answer::no_content(),
-            Route::Token => self.refuse_token(),
+            Route::Token => self.token(asked.user.as_deref()),
             Route::RepoGc => peers::repo_gc(self, &asked).await,
             Route::Allocations => pins::allocations(self, &asked).await,
             Route::Allocation => pins::allocation(self, argument).await,
@@ -227,12 +242,13 @@ impl Front {
         }
     }
 
-    /// Tokens are not made here; without credentials the answer is the reference's.
-    fn refuse_token(&self) -> Answer {
-        if self.credentials.is_none() {
-            return answer::error(StatusCode::UNAUTHORIZED, "unauthorized");
+    /// A token for whoever asks. Without credentials there is nobody to make one for, as the reference says it.
+    fn token(&self, user: Option<&str>) -> Answer {
+        let made = self.credentials.as_ref().zip(user).and_then(|(c, user)| c.token(user, self.clock.now().wall));
+        match made {
+            Some(token) => answer::object(Ok(serde_json::json!({ "token": token }))),
+            None => answer::error(StatusCode::UNAUTHORIZED, "unauthorized"),
         }
-        answer::error(StatusCode::NOT_IMPLEMENTED, "this version makes no tokens: use basic authentication")
     }
 
     /// The configured headers go on every answer of a handler.
@@ -257,10 +273,35 @@ fn redirect(request: &Request<Incoming>, path: &str) -> Option<Answer> {
         }
         (StatusCode::MOVED_PERMANENTLY, format!("{clean}{query}"))
     };
-    let mut response: Answer = Response::new(server::empty());
+    // As the reference: who reads pages is told on one where to go on.
+    let page = status == StatusCode::TEMPORARY_REDIRECT && *request.method() == Method::GET;
+    let html = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escaped(&to));
+    let mut response: Answer = Response::new(if page { server::buffered(html) } else { server::empty() });
     *response.status_mut() = status;
-    response.headers_mut().insert(http::header::LOCATION, HeaderValue::try_from(to).ok()?);
+    if page {
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    }
+    response.headers_mut().insert(LOCATION, HeaderValue::try_from(to).ok()?);
     Some(response)
+}
+
+/// The text as HTML shows it.
+fn escaped(text: &str) -> String {
+    let pairs = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', "&#34;"), ('\'', "&#39;")];
+    pairs.into_iter().fold(text.to_owned(), |text, (plain, entity)| text.replace(plain, entity))
+}
+
+/// A request that HTTP/1.1 does not allow: the answer of Go's server.
+fn without_host(request: &Request<Incoming>) -> Option<Answer> {
+    let missing = request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST);
+    missing.then(|| {
+        let mut response = Response::new(server::buffered("400 Bad Request: missing required Host header"));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    })
 }
 
 /// The path without empty, `.` and `..` segments.
