@@ -15,8 +15,8 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes that are read from the disk at a time.
-const READ: usize = 1 << 20;
+/// Bytes after which no more is read from the disk before it is taken: it may be exceeded by a block.
+const READ: usize = 512 << 10;
 
 pub(crate) struct EmbeddedContent {
     shelf: Arc<Shelf>,

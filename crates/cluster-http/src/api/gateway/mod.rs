@@ -23,8 +23,8 @@ use hyper::body::Incoming;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most connections at a time.
-const CONNECTIONS_MAX: usize = 4_096;
+/// Most connections at a time. Each holds about a block that waits to be sent: 0.8 MiB with common ones.
+const CONNECTIONS_MAX: usize = 1_024;
 
 /// The gateway.
 pub struct Gateway {
