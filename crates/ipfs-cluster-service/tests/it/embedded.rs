@@ -10,6 +10,9 @@ use std::time::Instant;
 /// Bytes of the large file: with it an add takes several seconds without optimisation.
 const LARGE: usize = 64 << 20;
 
+/// Bytes of memory that an add may take, however large what is added.
+const MEMORY_MAX: u64 = 64 << 20;
+
 fn init(folder: &Path) {
     init_with(folder, "90%");
 }
@@ -69,7 +72,11 @@ fn proc_content_is_kept_over_a_kill_and_its_space_comes_back() {
     let mut peer = Peer::start(home.path());
 
     let tree_root = add(&peer, &[source.path().join("tree").to_str().expect("a path")]);
+    let before = peer.memory_peak();
     let large_root = add(&peer, &["--raw-leaves", source.path().join("large").to_str().expect("a path")]);
+    if let (Some(before), Some(after)) = (before, peer.memory_peak()) {
+        assert!(after - before <= MEMORY_MAX, "the add took {} bytes of memory", after - before);
+    }
     until(&peer, &tree_root, "PINNED");
     until(&peer, &large_root, "PINNED");
     peer.kill();

@@ -119,6 +119,13 @@ impl Peer {
         Client::builder().host(host).build().expect("a client")
     }
 
+    /// Most bytes of memory that it has had so far, where the system tells.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+    }
+
     /// The end of a power cut, as far as the process is concerned.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
