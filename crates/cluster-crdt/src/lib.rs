@@ -4,6 +4,7 @@
 //! the replica: groups, syncs, acknowledges), `members` (who was put out), [`offline`] and
 //! [`graph`] (a replica without a running peer).
 
+mod blocks;
 pub mod config;
 pub mod consensus;
 pub mod graph;
@@ -11,5 +12,6 @@ mod members;
 pub mod offline;
 mod writer;
 
+pub use blocks::ReplicaBlocks;
 pub use config::CrdtConfig;
 pub use consensus::{CrdtConsensus, Parts, WriterOn};

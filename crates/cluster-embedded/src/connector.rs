@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, ProgressSink, StateRead};
 use cluster_component::content::Content;
 use cluster_component::errors::{ClusterError, ConnectorError, StartError};
-use cluster_component::ports::{BlockExchange, Clock};
+use cluster_component::ports::{BlockExchange, Clock, LocalBlocks};
 use cluster_component::tasks::TaskScope;
 use cluster_component::{PAGE_MAX, PageStream};
 use cluster_types::store::{Datastore, StoreError};
@@ -98,10 +98,29 @@ impl Embedded {
         })
     }
 
+    /// The blocks that it has, for others.
+    #[must_use]
+    pub fn blocks(&self) -> Arc<dyn LocalBlocks> {
+        Arc::new(OwnBlocks(Arc::clone(&self.shelf)))
+    }
+
     /// The content that it has, for a gateway.
     #[must_use]
     pub fn content(&self) -> Arc<dyn Content> {
         Arc::new(crate::content::EmbeddedContent::new(Arc::clone(&self.shelf)))
+    }
+}
+
+/// What others are served: what is here, and nothing that would have to be fetched.
+struct OwnBlocks(Arc<Shelf>);
+
+impl LocalBlocks for OwnBlocks {
+    fn has(&self, cid: &Cid) -> bool {
+        matches!(self.0.store.present(cid), Ok(Some(_)))
+    }
+
+    fn get(&self, cid: &Cid) -> Option<Bytes> {
+        self.0.store.get(cid).ok().flatten()
     }
 }
 

@@ -4,6 +4,7 @@ use cluster_component::component::{IpfsConnector, PinAllocator, State};
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
 use cluster_component::content::Content;
 use cluster_component::errors::{StartError, StateError};
+use cluster_component::ports::LocalBlocks;
 use cluster_component::rpc::Rpc;
 use cluster_embedded::{Embedded, EmbeddedConfig};
 use cluster_ipfs::{IpfsHttp, IpfsHttpConfig};
@@ -31,6 +32,8 @@ pub enum ConnectorChoice {
 pub(crate) struct BuiltConnector {
     pub(crate) connector: Arc<dyn IpfsConnector>,
     pub(crate) gateway: Option<(Multiaddr, Arc<dyn Content>)>,
+    /// What it serves to others; a daemon beside the peer does that by itself.
+    pub(crate) blocks: Option<Arc<dyn LocalBlocks>>,
 }
 
 impl ConnectorChoice {
@@ -66,13 +69,14 @@ impl ConnectorChoice {
         match self.clone() {
             Self::IpfsHttp(config) => {
                 let parts = cluster_ipfs::Parts { rpc, clock: embedded.clock };
-                Ok(BuiltConnector { connector: Arc::new(IpfsHttp::new(config, parts)?), gateway: None })
+                Ok(BuiltConnector { connector: Arc::new(IpfsHttp::new(config, parts)?), gateway: None, blocks: None })
             }
             Self::Embedded(config) => {
                 let address = config.gateway();
                 let node = Embedded::open(config, embedded)?;
                 let gateway = address.map(|address| (address, node.content()));
-                Ok(BuiltConnector { connector: Arc::new(node), gateway })
+                let blocks = Some(node.blocks());
+                Ok(BuiltConnector { connector: Arc::new(node), gateway, blocks })
             }
         }
     }

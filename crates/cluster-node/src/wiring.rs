@@ -4,6 +4,7 @@ use crate::choice::BuiltConnector;
 use crate::config::{Configuration, name_of};
 use crate::folder::Folder;
 use crate::identity::Identity;
+use crate::neighbours::Neighbours;
 use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
 use crate::raft_streams::{self, StreamCourier};
@@ -11,11 +12,11 @@ use cluster_component::component::{
     Adder, Api, Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
 use cluster_component::errors::{NetError, StartError};
-use cluster_component::ports::{Clock, Network, PubSub};
+use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub};
 use cluster_component::rpc::{Cluster as ClusterRpc, Components, Rpc, RpcError, RpcErrorKind, Target};
 use cluster_component::tasks::TaskScope;
-use cluster_crdt::CrdtConsensus;
 use cluster_crdt::config::Trust;
+use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
@@ -41,6 +42,7 @@ use tokio::sync::watch;
 pub struct Node {
     identity: Identity,
     rpc: Rpc,
+    neighbours: Option<Neighbours>,
     store: Arc<FjallStore>,
     /// APIs, which end first, and everything else, which ends last.
     scopes: (TaskScope, TaskScope),
@@ -85,6 +87,13 @@ struct Base {
     clock: Arc<dyn Clock>,
     store: Arc<dyn Datastore>,
     host: Arc<Host>,
+    neighbours: Option<Neighbours>,
+}
+
+impl Base {
+    fn exchange(&self) -> Option<Arc<dyn BlockExchange>> {
+        self.neighbours.clone().map(|neighbours| Arc::new(neighbours) as Arc<dyn BlockExchange>)
+    }
 }
 
 fn failed(component: &'static str, reason: impl fmt::Display) -> StartError {
@@ -97,7 +106,23 @@ impl Node {
     /// # Errors
     /// As the first component that fails says.
     pub async fn start(configuration: Configuration, identity: Identity, folder: Folder) -> Result<Self, StartError> {
-        let rpc = Rpc::new(identity.id());
+        Self::start_among(configuration, identity, folder, None).await
+    }
+
+    /// As [`start`](Self::start), beside others of the same process.
+    ///
+    /// # Errors
+    /// As the first component that fails says.
+    pub async fn start_among(
+        configuration: Configuration,
+        identity: Identity,
+        folder: Folder,
+        neighbours: Option<Neighbours>,
+    ) -> Result<Self, StartError> {
+        let rpc = match neighbours.clone() {
+            Some(neighbours) => Rpc::among(identity.id(), Arc::new(neighbours)),
+            None => Rpc::new(identity.id()),
+        };
         let options = network::options(&configuration.cluster, &identity, folder.path());
         let mut protocols = Protocols::new();
         if configuration.raft.is_some() {
@@ -115,10 +140,12 @@ impl Node {
             clock: Arc::new(SystemClock::new()),
             store: Arc::clone(&store) as Arc<dyn Datastore>,
             host: Arc::new(host),
+            neighbours,
         };
         let mut node = Self {
             identity,
             rpc: base.rpc.clone(),
+            neighbours: base.neighbours.clone(),
             store,
             scopes: (scope(), scope()),
             apis: Vec::new(),
@@ -142,7 +169,7 @@ impl Node {
     async fn build(&mut self, configuration: Configuration, folder: &Folder, base: Base) -> Result<(), StartError> {
         let monitor = Arc::new(monitor(&configuration, &base));
         let consensus = consensus(&configuration, &base, folder, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
-        let BuiltConnector { connector, gateway } = connector(&configuration, folder, &base, &consensus)?;
+        let BuiltConnector { connector, gateway, blocks } = connector(&configuration, folder, &base, &consensus)?;
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
         let cluster = Arc::new(main_component(&configuration, &base, &consensus, &connector, &monitor));
         self.rpc.bind(Components {
@@ -152,6 +179,10 @@ impl Node {
             connector: Arc::clone(&connector),
             monitor: Arc::clone(&monitor) as Arc<dyn PeerMonitor>,
         });
+        if let Some(neighbours) = &base.neighbours {
+            let replica: Arc<dyn LocalBlocks> = Arc::new(ReplicaBlocks(Arc::clone(&base.store)));
+            neighbours.add(base.rpc.clone(), blocks.into_iter().chain([replica]).collect());
+        }
         if let Some((address, content)) = gateway {
             let gateway = Gateway::bind(&address, content).await?;
             self.gateway = gateway.listen_addrs().pop();
@@ -255,6 +286,9 @@ impl Node {
     }
 
     async fn halt(&self) {
+        if let Some(neighbours) = &self.neighbours {
+            neighbours.remove(&self.identity.id());
+        }
         for api in &self.apis {
             api.shutdown().await;
         }
@@ -322,7 +356,7 @@ fn consensus(
         state: Arc::new(DsState::new(Arc::clone(&base.store))) as Arc<dyn StateRead>,
         clock: Arc::clone(&base.clock),
         pubsub: Some(Arc::clone(&base.host) as Arc<dyn PubSub>),
-        exchange: None,
+        exchange: base.exchange(),
         members: Arc::new(move || monitor.latest(&metric).into_keys().collect::<BTreeSet<PeerId>>()),
         writer: cluster_crdt::WriterOn::Thread,
     };
@@ -339,7 +373,7 @@ fn connector(
         folder: folder.embedded(),
         store: Arc::clone(&base.store),
         clock: Arc::clone(&base.clock),
-        exchange: None,
+        exchange: base.exchange(),
         wanted: Some(Wanted { pinset: consensus.state(), me: base.me }),
     };
     configuration.connector.build(base.rpc.clone(), embedded)

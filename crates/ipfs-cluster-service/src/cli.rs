@@ -1,5 +1,6 @@
 //! The command line, as users type it.
 
+use crate::cmd::PEERS_MAX;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -54,7 +55,7 @@ pub(crate) enum Command {
     /// Runs the peer
     Daemon(Daemon),
     /// Sets up a peer if there is none, runs it, and says what to do next
-    Up,
+    Up(Up),
     /// Manages the pinset of a peer that is not running
     #[command(subcommand)]
     State(State),
@@ -63,6 +64,17 @@ pub(crate) enum Command {
     Config(Config),
     /// Prints the version
     Version,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// So many peers in one process, each with a folder and an IPFS node of its own, to try a cluster out
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(PEERS_MAX)))]
+    pub(crate) peers: Option<u16>,
+
+    /// With --peers: give the first one free ports too, instead of the default ones
+    #[arg(long, requires = "peers")]
+    pub(crate) randomports: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! The switchboard: takes a question to whom it is for.
 
 use super::error::{RpcError, RpcErrorKind};
-use super::method::{MethodInfo, StreamMethod, UnaryMethod};
+use super::method::{MethodInfo, Policy, StreamMethod, UnaryMethod};
 use crate::PageStream;
 use crate::component;
 use cluster_types::PeerId;
@@ -23,6 +23,23 @@ pub struct Components {
     pub connector: Arc<dyn component::IpfsConnector>,
     /// Figures of all peers.
     pub monitor: Arc<dyn component::PeerMonitor>,
+}
+
+impl Components {
+    /// Lets a peer ask this, or says that it may not.
+    ///
+    /// # Errors
+    /// When the method is not for it.
+    pub fn admit(&self, from: &PeerId, method: &MethodInfo) -> Result<(), RpcError> {
+        let allowed = match method.policy {
+            Policy::Open => true,
+            Policy::Trusted => self.consensus.trusts(from),
+            Policy::Closed => false,
+        };
+        // The reference's words.
+        let refused = || RpcError::new(RpcErrorKind::Unauthorized, "client does not have permissions to this method");
+        if allowed { Ok(()) } else { Err(refused()) }
+    }
 }
 
 /// Whom to ask.

@@ -4,9 +4,12 @@ mod config;
 mod daemon;
 mod init;
 mod state;
+mod together;
 mod up;
 
-use crate::cli::{Cli, Command};
+pub(crate) use together::PEERS_MAX;
+
+use crate::cli::{Cli, Command, Up};
 use crate::failure::Failure;
 use cluster_node::folder::Folder;
 use std::path::PathBuf;
@@ -17,7 +20,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(args) => init::run(&folder, &args),
         Command::Daemon(args) => daemon::run(&folder, &args),
-        Command::Up => up::run(&folder),
+        Command::Up(Up { peers: Some(count), randomports }) => together::run(&folder, count, randomports),
+        Command::Up(Up { peers: None, .. }) => up::run(&folder),
         Command::State(command) => state::run(&folder, command),
         Command::Config(command) => config::run(&folder, &command),
         Command::Version => {

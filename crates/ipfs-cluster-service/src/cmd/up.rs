@@ -40,7 +40,7 @@ fn reading(node: &Node) -> (String, String) {
 }
 
 /// `/ip4/127.0.0.1/tcp/8080` as browsers write it.
-fn http_address(address: &Multiaddr) -> String {
+pub(super) fn http_address(address: &Multiaddr) -> String {
     let text = address.to_string();
     match text.split('/').collect::<Vec<_>>()[..] {
         ["", "ip6", ip, "tcp", port] => format!("http://[{ip}]:{port}"),

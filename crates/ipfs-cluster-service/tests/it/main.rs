@@ -10,4 +10,5 @@ mod peer;
 mod raft;
 mod raft_cluster;
 mod state;
+mod together;
 mod tree;

@@ -3,12 +3,12 @@
 use cluster_component::component::{
     Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
-use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub};
-use cluster_component::rpc::{Components, MethodInfo, Others, Policy, Rpc, RpcError, RpcErrorKind};
+use cluster_component::ports::{BlockExchange, Clock, Network, PubSub};
+use cluster_component::rpc::{Components, MethodInfo, Others, Rpc, RpcError, RpcErrorKind};
 use cluster_component::tasks::TaskScope;
 use cluster_core::crdt::Replica;
 use cluster_core::tracker::row::{Class, Row, read_attention_key};
-use cluster_crdt::{CrdtConfig, CrdtConsensus, WriterOn};
+use cluster_crdt::{CrdtConfig, CrdtConsensus, ReplicaBlocks, WriterOn};
 use cluster_datastore::MemoryStore;
 use cluster_peer::allocator::balanced::{BalancedAllocator, BalancedConfig};
 use cluster_peer::cluster::{ClusterConfig, MainCluster};
@@ -20,7 +20,7 @@ use cluster_peer::state::dsstate::DsState;
 use cluster_testkit::invariant::PeerView;
 use cluster_testkit::scheduler::{Group, SimClock};
 use cluster_testkit::{Chance, FakeConnector, Net, Scheduler};
-use cluster_types::store::{Datastore, DatastoreRead, DatastoreReadExt, StoreError, Table};
+use cluster_types::store::{Datastore, DatastoreReadExt, StoreError, Table};
 use cluster_types::{Cid, GoDuration, IpfsId, PeerId, PingValue};
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,17 +109,7 @@ impl Others for Directory {
             net.travel(from, to).await.map_err(|e| RpcError::new(RpcErrorKind::Unreachable, e.to_string()))?;
             let rpc = this.listed().rpcs.get(&to).cloned();
             let components = rpc.ok_or_else(|| RpcError::new(RpcErrorKind::Unreachable, "gone"))?.local()?;
-            let allowed = match method.policy {
-                Policy::Open => true,
-                Policy::Trusted => components.consensus.trusts(&from),
-                Policy::Closed => false,
-            };
-            if !allowed {
-                return Err(RpcError::new(
-                    RpcErrorKind::Unauthorized,
-                    "client does not have permissions to this method",
-                ));
-            }
+            components.admit(&from, &method)?;
             this.listed().answered.entry(to).or_default().push((from, method.name.to_owned()));
             Ok(components)
         })
@@ -153,7 +143,7 @@ impl Peer {
         let group = ground.scheduler.new_group();
         let tasks = TaskScope::new(ground.scheduler.spawner(group));
         let port = ground.net.join(self.id);
-        port.serve(Arc::new(Blocks(Arc::clone(&self.store))));
+        port.serve(Arc::new(ReplicaBlocks(Arc::clone(&self.store) as Arc<dyn Datastore>)));
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let connector = Arc::clone(&self.daemon) as Arc<dyn IpfsConnector>;
         let rpc = Rpc::among(self.id, Arc::new(ground.directory.clone()));
@@ -332,18 +322,4 @@ pub(super) fn name_of(number: usize) -> PeerId {
     let mut bytes = vec![0x12, 0x20];
     bytes.extend([u8::try_from(number).unwrap_or(255); 32]);
     PeerId::from_bytes(&bytes).expect("a name")
-}
-
-/// The blocks of a replica, for others.
-struct Blocks(Arc<MemoryStore>);
-
-impl LocalBlocks for Blocks {
-    fn has(&self, cid: &Cid) -> bool {
-        self.get(cid).is_some()
-    }
-
-    fn get(&self, cid: &Cid) -> Option<bytes::Bytes> {
-        let row = DatastoreRead::get(&*self.0, Table::CrdtIndex, &cid.hash().to_bytes()).ok()??;
-        DatastoreRead::get(&*self.0, Table::CrdtBlocks, row.get(..8)?).ok()?
-    }
 }
