@@ -1,6 +1,7 @@
 //! Joining, taking in, putting out and leaving.
 
 use super::MainCluster;
+use cluster_component::component::Leadership;
 use cluster_component::errors::{ClusterError, NetError};
 use cluster_component::ports::sleep;
 use cluster_component::rpc::{
@@ -18,6 +19,9 @@ const NEW_MEMBERS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Newcomers of this span are greeted together.
 const GREETED_EVERY: Duration = Duration::from_secs(5);
+
+/// So long a last message takes to go out.
+const SAID_AFTER: Duration = Duration::from_millis(500);
 
 /// In larger clusters newcomers wait for the next ping, so that they are not drowned.
 const GREETED_UP_TO: usize = 100;
@@ -159,13 +163,28 @@ impl MainCluster {
         }
     }
 
+    /// A peer that left because it was stopped is back when it starts. (Under raft it must join.)
+    pub(super) async fn come_back(&self) {
+        let by_itself = self.parts.consensus.leadership() == Leadership::EveryPeer;
+        if !self.config.leave_on_shutdown || !by_itself {
+            return;
+        }
+        if let Err(error) = self.parts.consensus.add_peer(self.parts.rpc.me()).await {
+            tracing::error!(%error, "this peer could not come back to its cluster");
+        }
+    }
+
     /// Leaves the cluster, if that is what a stop means here.
     pub(super) async fn leave(&self) {
         if !self.config.leave_on_shutdown || *self.removed.borrow() || !*self.ready.borrow() {
             return;
         }
         match self.parts.consensus.remove_peer(&self.parts.rpc.me()).await {
-            Ok(()) => tracing::info!("left the cluster"),
+            Ok(()) => {
+                tracing::info!("left the cluster");
+                // The network ends next: what was just said must be on its way.
+                sleep(&*self.parts.clock, SAID_AFTER).await;
+            }
             Err(error) => tracing::error!(%error, "the cluster could not be left"),
         }
     }

@@ -28,6 +28,7 @@ impl MainCluster {
             self.failed.send_replace(Some(error.to_string()));
             return;
         }
+        self.come_back().await;
         // Pings tell others that this peer is there; its daemon may come later.
         self.publish_ping(&self.ping_value(IpfsId::default())).await;
         tracing::info!("Waiting for IPFS to be ready...");

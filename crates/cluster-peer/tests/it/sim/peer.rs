@@ -37,6 +37,7 @@ pub(super) struct Setup {
     pub(super) factor_min: i32,
     pub(super) factor_max: i32,
     pub(super) repins: bool,
+    pub(super) leaves: bool,
     pub(super) trusted: Vec<String>,
 }
 
@@ -219,6 +220,7 @@ impl Peer {
             replication_factor_min: self.setup.factor_min,
             replication_factor_max: self.setup.factor_max,
             disable_repinning: !self.setup.repins,
+            leave_on_shutdown: self.setup.leaves,
             state_sync_interval: GoDuration::from_secs(60),
             pin_recover_interval: GoDuration::from_secs(120),
             ..ClusterConfig::default()

@@ -28,7 +28,7 @@ struct Cluster {
 }
 
 fn setup(factor_min: i32, factor_max: i32) -> Setup {
-    Setup { factor_min, factor_max, repins: false, trusted: vec!["*".into()] }
+    Setup { factor_min, factor_max, repins: false, leaves: false, trusted: vec!["*".into()] }
 }
 
 fn cid(number: u8) -> Cid {
@@ -201,6 +201,24 @@ fn a_peer_that_is_put_out_loses_its_pins_and_stays_out_although_it_pings() {
     cluster.run(30);
     for number in [0, 3, asleep] {
         assert!(cluster.members(number).contains(&gone), "at {number}");
+    }
+}
+
+#[test]
+fn a_peer_that_leaves_when_it_stops_is_gone_at_once_and_back_when_it_starts() {
+    for leaves in [true, false] {
+        let mut cluster = Cluster::of(3, &Setup { leaves, ..setup(-1, -1) });
+        cluster.pin(0, 1);
+        cluster.run(5);
+        let (left, members) = (cluster.id(2), |cluster: &Cluster| cluster.members(0).len());
+        cluster.change(2, Peer::stop);
+        cluster.run(3);
+        assert_eq!(members(&cluster), if leaves { 2 } else { 3 }, "leaves: {leaves}");
+
+        cluster.change(2, Peer::start);
+        cluster.run(20);
+        assert!(cluster.members(0).contains(&left) && !cluster.is_removed(2));
+        assert!(cluster.stored(2, 1).is_some(), "what it had is there");
     }
 }
 
