@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`component`] (who does what), [`ports`] (network, clock, chance), [`rpc`] (the table and its
 //! client), [`content`] (reading files), [`config`] (sections and their manager), [`tasks`] (how work is started and
-//! awaited), [`errors`].
+//! awaited), [`metrics`] (what is counted), [`errors`].
 //!
 //! There is no implementation of a component here: those are the crates beside each other one layer up.
 
@@ -11,6 +11,7 @@ pub mod component;
 pub mod config;
 pub mod content;
 pub mod errors;
+pub mod metrics;
 pub mod ports;
 pub mod rpc;
 pub mod tasks;

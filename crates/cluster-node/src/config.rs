@@ -7,6 +7,7 @@ use cluster_component::config::{ComponentConfig, ConfigError, Document, Environm
 use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 pub use cluster_embedded::EmbeddedConfig;
+use cluster_http::api::metrics::MetricsConfig;
 pub use cluster_http::api::restapi::RestApiConfig;
 pub use cluster_ipfs::IpfsHttpConfig;
 use cluster_peer::cluster::ClusterConfig;
@@ -25,12 +26,8 @@ use std::net::{IpAddr, TcpListener};
 pub(crate) const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
 
 /// The reference's components that this version does not have; a file that names one is told so once.
-pub(crate) const NOT_HERE: [(Section, &str); 4] = [
-    (Section::Api, "ipfsproxy"),
-    (Section::Api, "pinsvcapi"),
-    (Section::Observations, "metrics"),
-    (Section::Observations, "tracing"),
-];
+pub(crate) const NOT_HERE: [(Section, &str); 3] =
+    [(Section::Api, "ipfsproxy"), (Section::Api, "pinsvcapi"), (Section::Observations, "tracing")];
 
 /// Section `datastore.fjall`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +90,8 @@ pub struct Configuration {
     pub pinqueue: Option<PinQueueConfig>,
     /// As above; not in new files.
     pub numpin: Option<NumPinConfig>,
+    /// Figures; `None`: none are served.
+    pub metrics: Option<MetricsConfig>,
     /// The store.
     pub datastore: FjallConfig,
     /// Members that this start asks to be taken in by; not part of the file.
@@ -118,6 +117,7 @@ impl Configuration {
             tags: Some(TagsConfig::default()),
             pinqueue: Some(PinQueueConfig::default()),
             numpin: None,
+            metrics: Some(MetricsConfig::default()),
             datastore: FjallConfig::default(),
             bootstrap: Vec::new(),
         }
@@ -174,6 +174,7 @@ impl Configuration {
             tags: optional(document, environment)?,
             pinqueue: optional(document, environment)?,
             numpin: optional(document, environment)?,
+            metrics: optional(document, environment)?,
             datastore: document.load(environment)?.config,
             bootstrap: Vec::new(),
         })
@@ -213,6 +214,7 @@ impl Configuration {
         store_if_some(&mut document, self.pinqueue.as_ref());
         store_if_some(&mut document, self.numpin.as_ref());
         store_if_some(&mut document, self.tags.as_ref());
+        store_if_some(&mut document, self.metrics.as_ref());
         document.store(&self.datastore);
         document
     }

@@ -9,6 +9,7 @@ use cluster_component::config::{
 use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 use cluster_embedded::EmbeddedConfig;
+use cluster_http::api::metrics::MetricsConfig;
 use cluster_http::api::restapi::RestApiConfig;
 use cluster_ipfs::IpfsHttpConfig;
 use cluster_peer::allocator::ascendalloc::AscendConfig;
@@ -54,6 +55,7 @@ pub fn each(visitor: &mut impl Visit) {
     visitor.section::<NumPinConfig>();
     visitor.section::<PinQueueConfig>();
     visitor.section::<TagsConfig>();
+    visitor.section::<MetricsConfig>();
     visitor.section::<FjallConfig>();
 }
 

@@ -12,6 +12,7 @@ pub mod folder;
 pub mod identity;
 pub mod inspect;
 pub mod logging;
+mod metered;
 pub mod neighbours;
 mod network;
 pub mod ports;

@@ -4,6 +4,7 @@ use crate::choice::BuiltConnector;
 use crate::config::{Configuration, name_of};
 use crate::folder::Folder;
 use crate::identity::Identity;
+use crate::metered::Metered;
 use crate::neighbours::Neighbours;
 use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
@@ -12,6 +13,7 @@ use cluster_component::component::{
     Adder, Api, Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
 use cluster_component::errors::{NetError, StartError};
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub};
 use cluster_component::rpc::{Cluster as ClusterRpc, Components, Rpc, RpcError, RpcErrorKind, Target};
 use cluster_component::tasks::TaskScope;
@@ -20,6 +22,7 @@ use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
+use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::restapi::RestApi;
 use cluster_net::{Host, Protocols};
 use cluster_peer::cluster::MainCluster;
@@ -170,6 +173,8 @@ impl Node {
         let monitor = Arc::new(monitor(&configuration, &base));
         let consensus = consensus(&configuration, &base, folder, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
         let BuiltConnector { connector, gateway, blocks } = connector(&configuration, folder, &base, &consensus)?;
+        let metrics = Arc::new(Metrics::default());
+        let connector: Arc<dyn IpfsConnector> = Arc::new(Metered { inner: connector, metrics: Arc::clone(&metrics) });
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
         let cluster = Arc::new(main_component(&configuration, &base, &consensus, &connector, &monitor));
         self.rpc.bind(Components {
@@ -192,8 +197,13 @@ impl Node {
             Arc::new(cluster_peer::add::SingleAdder::new(base.rpc.clone(), Arc::clone(&connector)));
         if let Some(config) = &configuration.restapi {
             let clock = Arc::clone(&base.clock);
-            let api = RestApi::bind(config, folder.path(), base.rpc.clone(), adder, clock).await?;
+            let metrics = Arc::clone(&metrics);
+            let api = RestApi::bind(config, folder.path(), base.rpc.clone(), adder, clock, metrics).await?;
             self.apis.push(Arc::new(api));
+        }
+        if let Some(config) = configuration.metrics.as_ref().filter(|config| config.enable_stats) {
+            let sources = metric_sources(&configuration, &base, metrics);
+            self.apis.push(Arc::new(MetricsApi::bind(config, sources).await?));
         }
         // The network first; then the pinset, and what follows its changes before what makes them.
         let (host, connector): (Arc<dyn Component>, Arc<dyn Component>) = (Arc::clone(&base.host) as _, connector);
@@ -305,6 +315,13 @@ impl Node {
             tracing::error!(%error, "the datastore could not be closed in order");
         }
     }
+}
+
+fn metric_sources(configuration: &Configuration, base: &Base, metrics: Arc<Metrics>) -> Sources {
+    let (store, crdt) = (Arc::clone(&base.store), configuration.raft.is_none());
+    // The crdt keeps the count beside its rows. Raft's state does not, and counting would read all of it.
+    let pins = move || cluster_core::crdt::replica::pin_count(&*store).ok().filter(|_| crdt);
+    Sources { metrics, rpc: base.rpc.clone(), clock: Arc::clone(&base.clock), pins: Arc::new(pins) }
 }
 
 /// As the reference: connections to peers whose changes count are the last to be ended.

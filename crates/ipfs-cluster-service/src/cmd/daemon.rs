@@ -14,7 +14,7 @@ use cluster_types::Multiaddr;
 use std::future::Future;
 
 pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
-    let joining = Joining { leave: args.leave, ..Joining::read(args)? };
+    let joining = Joining { leave: args.leave, stats: args.stats, ..Joining::read(args)? };
     run_then(folder, &joining, |_| std::future::ready(()))
 }
 
@@ -25,6 +25,8 @@ pub(super) struct Joining {
     distrust: bool,
     /// Whether this run leaves the cluster when it stops.
     leave: bool,
+    /// Whether this run serves figures.
+    stats: bool,
 }
 
 impl Joining {
@@ -39,7 +41,7 @@ impl Joining {
             }
             addresses.push(address);
         }
-        Ok(Self { addresses, distrust: args.no_trust, leave: false })
+        Ok(Self { addresses, distrust: args.no_trust, ..Self::default() })
     }
 }
 
@@ -52,6 +54,9 @@ where
     let _lock = folder.lock().doing("obtaining execution lock")?;
     let mut configuration = load(folder)?;
     configuration.cluster.leave_on_shutdown |= joining.leave;
+    if joining.stats {
+        configuration.metrics.get_or_insert_default().enable_stats = true;
+    }
     let identity = load_identity(folder)?;
     if !joining.addresses.is_empty() {
         configuration.join(joining.addresses.clone(), joining.distrust);

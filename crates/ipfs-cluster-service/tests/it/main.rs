@@ -6,6 +6,7 @@ mod ctl;
 mod embedded;
 mod failures;
 mod golden;
+mod metrics;
 mod peer;
 mod raft;
 mod raft_cluster;

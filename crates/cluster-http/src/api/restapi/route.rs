@@ -31,6 +31,37 @@ pub(super) enum Route {
     Health,
 }
 
+/// The name of the route that a request is for; `none` if there is none.
+pub(super) fn name(method: &Method, path: &str) -> &'static str {
+    let Found::Route(route, _) = find(method, path) else { return "none" };
+    match route {
+        Route::Id => "Id",
+        Route::Version => "Version",
+        Route::Peers => "Peers",
+        Route::PeerAdd => "PeerAdd",
+        Route::PeerRemove => "PeerRemove",
+        Route::Add => "Add",
+        Route::Allocations => "Allocations",
+        Route::Allocation => "Allocation",
+        Route::StatusAll => "StatusAll",
+        Route::Recover => "Recover",
+        Route::RecoverAll => "RecoverAll",
+        Route::Status => "Status",
+        Route::Pin => "Pin",
+        Route::PinPath => "PinPath",
+        Route::Unpin => "Unpin",
+        Route::UnpinPath => "UnpinPath",
+        Route::RepoGc => "RepoGc",
+        Route::Graph => "Graph",
+        Route::Alerts => "Alerts",
+        Route::Bandwidth => "Bandwidth",
+        Route::Metrics => "Metrics",
+        Route::MetricNames => "MetricNames",
+        Route::Token => "Token",
+        Route::Health => "Health",
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Part {
     /// This very segment.

@@ -10,6 +10,7 @@ use crate::server::{self, AccessLog, BoundListener, Handler, Limits, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
 use cluster_component::errors::StartError;
+use cluster_component::metrics::{Metrics, RequestKind};
 use cluster_component::ports::Clock;
 use cluster_component::rpc::Rpc;
 use cluster_component::tasks::TaskScope;
@@ -21,6 +22,7 @@ use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -43,6 +45,7 @@ pub(super) struct Front {
     cors: Cors,
     headers: HeaderMap,
     log: AccessLog,
+    metrics: Arc<Metrics>,
 }
 
 impl fmt::Debug for RestApi {
@@ -64,6 +67,7 @@ impl RestApi {
         rpc: Rpc,
         adder: Arc<dyn Adder>,
         clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let failed = |reason: String| StartError { component: "restapi", reason };
         let tls = config.tls(folder).map_err(|e| failed(e.message))?.map(Arc::new);
@@ -86,6 +90,7 @@ impl RestApi {
             cors: Cors::new(config),
             headers: extra_headers(config).map_err(failed)?,
             log,
+            metrics,
         };
         Ok(Self {
             addresses: listeners.iter().map(|l| l.address().clone()).collect(),
@@ -163,7 +168,11 @@ pub(super) struct Asked {
 impl Handler for Front {
     async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<Incoming>) -> Answer {
         let entry = self.log.entry(from, &request);
+        let (begun, method) = (Instant::now(), request.method().clone());
+        let route = route::name(&method, &percent_decode_str(request.uri().path()).decode_utf8_lossy());
         let response = self.admit(request).await;
+        let kind = RequestKind { route, method: method.to_string(), status: response.status().as_u16() };
+        self.metrics.request(kind, begun.elapsed());
         entry.follow(response)
     }
 }
