@@ -47,7 +47,8 @@ pub(crate) fn ci() -> Result<()> {
 
 /// Writes the pages that are made from the code. Tests fail when they are stale.
 pub(crate) fn docs() -> Result<()> {
-    page("docs/config.md", &["ipfs-cluster-service", "--", "config", "reference"])
+    page("docs/config.md", &["ipfs-cluster-service", "--", "config", "reference"])?;
+    page("docs/openapi.json", &["ipfs-cluster-service", "--", "config", "openapi"])
 }
 
 /// Writes what a program of ours prints to a file.

@@ -23,6 +23,7 @@ pub mod source;
 pub mod state;
 pub mod wiring;
 
+pub use cluster_http::api::restapi::openapi::text as openapi;
 pub use cluster_peer::cluster::VERSION;
 
 /// Whether a Kubo answers at its default address on this machine. Waits for the answer: not for async threads.

@@ -150,6 +150,9 @@ pub(crate) enum Config {
     /// Prints the page of all keys, docs/config.md
     #[command(hide = true)]
     Reference,
+    /// Prints the description of the REST API, docs/openapi.json
+    #[command(hide = true)]
+    Openapi,
     /// Shows the values that are in effect, and where each comes from
     Show {
         /// Show secrets too

@@ -15,6 +15,10 @@ pub(crate) fn run(folder: &Folder, command: &Config) -> Result<(), Failure> {
             print!("{}", inspect::page());
             Ok(())
         }
+        Config::Openapi => {
+            print!("{}", cluster_node::openapi());
+            Ok(())
+        }
         Config::Show { secrets } => {
             let rows = inspect::values(folder, &environment, *secrets).map_err(|e| Failure::new(doing, e))?;
             for row in rows {

@@ -9,6 +9,7 @@ mod auth;
 pub mod config;
 mod cors;
 mod multipart;
+pub mod openapi;
 mod peers;
 mod pins;
 mod query;

@@ -29,11 +29,19 @@ pub(super) enum Route {
     MetricNames,
     Token,
     Health,
+    OpenApi,
 }
 
 /// The name of the route that a request is for; `none` if there is none.
 pub(super) fn name(method: &Method, path: &str) -> &'static str {
-    let Found::Route(route, _) = find(method, path) else { return "none" };
+    match find(method, path) {
+        Found::Route(route, _) => name_of(route),
+        _ => "none",
+    }
+}
+
+/// The name of a route.
+pub(super) fn name_of(route: Route) -> &'static str {
     match route {
         Route::Id => "Id",
         Route::Version => "Version",
@@ -59,6 +67,7 @@ pub(super) fn name(method: &Method, path: &str) -> &'static str {
         Route::MetricNames => "MetricNames",
         Route::Token => "Token",
         Route::Health => "Health",
+        Route::OpenApi => "OpenApi",
     }
 }
 
@@ -102,7 +111,24 @@ const ROUTES: &[(Method, &[Part], Route)] = &[
     (Method::GET, &[Is("monitor"), Is("metrics")], Route::MetricNames),
     (Method::POST, &[Is("token")], Route::Token),
     (Method::GET, &[Is("health")], Route::Health),
+    (Method::GET, &[Is("openapi.json")], Route::OpenApi),
 ];
+
+/// All routes: method, path with its variable parts in braces, name.
+pub(super) fn all() -> impl Iterator<Item = (&'static Method, String, Route)> {
+    let path = |parts: &[Part]| -> String {
+        let text = |part: &Part| match part {
+            Is(word) => format!("/{word}"),
+            Any if matches!(parts[0], Is("peers")) => "/{peer}".into(),
+            Any if matches!(parts[0], Is("monitor")) => "/{name}".into(),
+            Any => "/{cid}".into(),
+            Namespace => "/{namespace}".into(),
+            Rest => "/{path}".into(),
+        };
+        parts.iter().map(text).collect()
+    };
+    ROUTES.iter().map(move |(method, parts, route)| (method, path(parts), *route))
+}
 
 /// What a request is for.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::auth::Credentials;
 use super::config::RestApiConfig;
 use super::cors::Cors;
 use super::route::{self, Found, Route};
-use super::{add, peers, pins, query};
+use super::{add, openapi, peers, pins, query};
 use crate::server::{self, AccessLog, BoundListener, Handler, Limits, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
@@ -235,6 +235,7 @@ impl Front {
             Route::Metrics => peers::metrics(self, argument).await,
             Route::MetricNames => peers::metric_names(self).await,
             Route::Health => answer::no_content(),
+            Route::OpenApi => answer::object(Ok(openapi::document())),
             Route::Token => self.token(asked.user.as_deref()),
             Route::RepoGc => peers::repo_gc(self, &asked).await,
             Route::Allocations => pins::allocations(self, &asked).await,
