@@ -5,6 +5,7 @@
 use crate::errors::NetError;
 use async_trait::async_trait;
 use bytes::Bytes;
+use cluster_types::msgpack::{Fields, Known, Malformed, Pack, Reader, Unpack, Writer};
 use cluster_types::{Cid, Multiaddr, PeerId, Time};
 use futures::io::{AsyncRead, AsyncWrite};
 use futures::stream::BoxStream;
@@ -137,6 +138,31 @@ pub struct Block {
     pub cid: Cid,
     /// Its bytes.
     pub data: Bytes,
+}
+
+impl Pack for Block {
+    fn pack(&self, out: &mut Writer) {
+        let mut fields = Fields::default();
+        fields.when(!self.data.is_empty(), "d", |out| self.data.pack(out));
+        fields.always("c", |out| self.cid.pack(out));
+        fields.uint("s", self.data.len() as u64);
+        fields.finish(out);
+    }
+}
+
+impl Unpack for Block {
+    fn unpack(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let (mut cid, mut data) = (None, Bytes::new());
+        input.fields(|key, value| {
+            match key {
+                b"c" => cid = Unpack::unpack(value)?,
+                b"d" => data = Unpack::unpack(value)?,
+                _ => return Ok(Known::No),
+            }
+            Ok(Known::Yes)
+        })?;
+        Ok(Self { cid: cid.ok_or(Malformed::new("the block has no CID"))?, data })
+    }
 }
 
 /// Getting blocks from other peers. What it returns has been verified against its name.

@@ -14,8 +14,10 @@ use cluster_component::component::{
 };
 use cluster_component::errors::{NetError, StartError};
 use cluster_component::metrics::Metrics;
-use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub};
-use cluster_component::rpc::{Cluster as ClusterRpc, Components, Rpc, RpcError, RpcErrorKind, Target};
+use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub, Wire};
+use cluster_component::rpc::{
+    Cluster as ClusterRpc, Components, PROTOCOL as RPC_PROTOCOL, Rpc, RpcError, RpcErrorKind, Target,
+};
 use cluster_component::tasks::TaskScope;
 use cluster_crdt::config::Trust;
 use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
@@ -24,7 +26,7 @@ use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
 use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::restapi::RestApi;
-use cluster_net::{Host, Protocols};
+use cluster_net::{Host, Protocols, Serve};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
@@ -99,6 +101,14 @@ impl Base {
     }
 }
 
+/// Hands the calls of other peers to the switchboard.
+fn answer_calls(rpc: Rpc) -> Serve {
+    Arc::new(move |peer, stream| {
+        let rpc = rpc.clone();
+        Box::pin(async move { rpc.serve(peer, stream).await })
+    })
+}
+
 fn failed(component: &'static str, reason: impl fmt::Display) -> StartError {
     StartError { component, reason: reason.to_string() }
 }
@@ -128,6 +138,7 @@ impl Node {
         };
         let options = network::options(&configuration.cluster, &identity, folder.path());
         let mut protocols = Protocols::new();
+        protocols.insert(RPC_PROTOCOL, answer_calls(rpc.clone()));
         if configuration.raft.is_some() {
             protocols.insert(raft_streams::PROTOCOL, raft_streams::serve(rpc.clone()));
         }
@@ -137,14 +148,9 @@ impl Node {
         let store = FjallStore::open(path, FjallOptions::default()).map_err(|e| failed("datastore", e))?;
         let store = Arc::new(store);
         let me = identity.id();
-        let base = Base {
-            me,
-            rpc,
-            clock: Arc::new(SystemClock::new()),
-            store: Arc::clone(&store) as Arc<dyn Datastore>,
-            host: Arc::new(host),
-            neighbours,
-        };
+        let (host, clock) = (Arc::new(host), Arc::new(SystemClock::new()));
+        rpc.connect(Arc::clone(&host) as Arc<dyn Wire>, Arc::clone(&clock) as Arc<dyn Clock>);
+        let base = Base { me, rpc, clock, store: Arc::clone(&store) as Arc<dyn Datastore>, host, neighbours };
         let mut node = Self {
             identity,
             rpc: base.rpc.clone(),

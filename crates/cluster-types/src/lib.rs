@@ -15,6 +15,7 @@ pub mod graph_svg;
 pub mod ipfs;
 pub mod json;
 pub mod metric;
+pub mod msgpack;
 pub mod path;
 pub mod peer;
 pub mod peer_id;

@@ -1,12 +1,13 @@
 //! The switchboard: takes a question to whom it is for.
 
 use super::error::{RpcError, RpcErrorKind};
-use super::method::{MethodInfo, Policy, StreamMethod, UnaryMethod};
+use super::method::{MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
 use crate::PageStream;
 use crate::component;
+use crate::ports::{Clock, Wire};
 use cluster_types::PeerId;
 use futures::future::{BoxFuture, join_all};
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -68,9 +69,20 @@ pub trait Others: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Arc<Components>, RpcError>>;
 }
 
+/// The network, and the clock that its times are measured by.
+type Outside = (Arc<dyn Wire>, Arc<dyn Clock>);
+
+/// Where something is run.
+enum At {
+    Here(Arc<Components>),
+    Peer(PeerId),
+}
+
 struct Inner {
     me: PeerId,
     others: Option<Arc<dyn Others>>,
+    /// How other peers are reached. As the components: the network hands inbound calls to this switchboard.
+    wire: RwLock<Option<Outside>>,
     /// A lock and not a `OnceLock`, since `unbind` breaks the cycle that would keep the store open.
     components: RwLock<Option<Arc<Components>>>,
 }
@@ -85,13 +97,26 @@ impl Rpc {
     /// The switchboard of the peer `me`.
     #[must_use]
     pub fn new(me: PeerId) -> Self {
-        Self(Arc::new(Inner { me, others: None, components: RwLock::new(None) }))
+        Self::with(me, None)
     }
 
     /// The switchboard of the peer `me`, among others of the same process.
     #[must_use]
     pub fn among(me: PeerId, others: Arc<dyn Others>) -> Self {
-        Self(Arc::new(Inner { me, others: Some(others), components: RwLock::new(None) }))
+        Self::with(me, Some(others))
+    }
+
+    fn with(me: PeerId, others: Option<Arc<dyn Others>>) -> Self {
+        Self(Arc::new(Inner { me, others, wire: RwLock::new(None), components: RwLock::new(None) }))
+    }
+
+    /// From here on other peers are reached by this network, in the times of this clock.
+    pub fn connect(&self, wire: Arc<dyn Wire>, clock: Arc<dyn Clock>) {
+        *self.0.wire.write().unwrap_or_else(PoisonError::into_inner) = Some((wire, clock));
+    }
+
+    pub(super) fn wire(&self) -> Option<Outside> {
+        self.0.wire.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Which peer this is.
@@ -105,8 +130,9 @@ impl Rpc {
         *self.0.components.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(components));
     }
 
-    /// From here on they no longer are, and the components can be dropped.
+    /// From here on they no longer are, no peer is reached, and the components can be dropped.
     pub fn unbind(&self) {
+        *self.0.wire.write().unwrap_or_else(PoisonError::into_inner) = None;
         *self.0.components.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -119,15 +145,14 @@ impl Rpc {
         bound.clone().ok_or_else(|| RpcError::new(RpcErrorKind::NotReady, "the peer is starting or stopping"))
     }
 
-    /// The components that answer for `target`.
-    async fn at(&self, target: Target, method: MethodInfo) -> Result<Arc<Components>, RpcError> {
+    /// The components that answer for `target`, when they are in this process.
+    async fn at(&self, target: Target, method: MethodInfo) -> Result<At, RpcError> {
         match (target, &self.0.others) {
-            (Target::Peer(peer), Some(others)) if peer != self.0.me => others.find(self.0.me, peer, method).await,
-            (Target::Peer(peer), None) if peer != self.0.me => Err(RpcError::new(
-                RpcErrorKind::Unreachable,
-                format!("failed to dial {peer}: this peer is not connected to a network"),
-            )),
-            _ => self.local(),
+            (Target::Peer(peer), Some(others)) if peer != self.0.me => {
+                others.find(self.0.me, peer, method).await.map(At::Here)
+            }
+            (Target::Peer(peer), None) if peer != self.0.me => Ok(At::Peer(peer)),
+            _ => self.local().map(At::Here),
         }
     }
 
@@ -136,7 +161,10 @@ impl Rpc {
     /// # Errors
     /// As the callee says, or when it cannot be reached.
     pub async fn call<M: UnaryMethod>(&self, target: Target, req: M::Req) -> Result<M::Resp, RpcError> {
-        M::run(self.at(target, M::INFO).await?, req).await
+        match self.at(target, M::INFO).await? {
+            At::Here(components) => M::run(components, req).await,
+            At::Peer(peer) => self.ask::<M>(peer, req).await,
+        }
     }
 
     /// Asks for many answers. An error is the last item.
@@ -144,11 +172,27 @@ impl Rpc {
         let this = self.clone();
         let opened = async move {
             match this.at(target, M::INFO).await {
-                Ok(components) => M::run(components, req),
+                Ok(At::Here(components)) => M::run(components, req),
+                Ok(At::Peer(peer)) => this.ask_stream::<M>(peer, req),
                 Err(error) => stream::iter([Err(error)]).boxed(),
             }
         };
         stream::once(opened).flatten().boxed()
+    }
+
+    /// Sends many values; returns when all were taken. An error among them ends it, and what came before may not stay.
+    ///
+    /// # Errors
+    /// As the callee says, when it cannot be reached, or as the values.
+    pub async fn upload<M: UploadMethod>(
+        &self,
+        target: Target,
+        values: BoxStream<'static, Result<M::Req, RpcError>>,
+    ) -> Result<(), RpcError> {
+        match self.at(target, M::INFO).await? {
+            At::Here(components) => M::run(components, values).await,
+            At::Peer(peer) => self.send_up::<M>(peer, values).await,
+        }
     }
 
     /// Asks several peers at once; tells who said what, in the order asked.

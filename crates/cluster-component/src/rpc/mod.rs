@@ -5,13 +5,16 @@
 //! at another it goes over the network.
 
 mod client;
+mod codec;
 mod error;
 mod method;
+mod remote;
+mod server;
 mod table;
 
 pub use client::{Components, Others, Rpc, Target};
 pub use error::{RpcError, RpcErrorKind};
-pub use method::{Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod};
+pub use method::{Form, Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod, UploadMethod};
 pub use table::{Cluster, Consensus, IPFSConnector, METHODS, PeerMonitor, PinTracker};
 
 /// The protocol by which peers call each other.

@@ -2,15 +2,18 @@
 
 use super::client::Components;
 use super::error::RpcError;
-use super::method::{Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod};
+use super::method::{Form, Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod, UploadMethod};
+use super::server::{self, Run, Served};
 use crate::PageStream;
+use crate::errors::ClusterError;
+use crate::ports::Block;
 use cluster_types::{
     Alert, BandwidthByProtocol as Traffic, Cid as CidOf, ConnectGraph as ConnectGraphOf, GlobalPinInfo, GlobalRepoGc,
     IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin as PinOf, PinInfo, PinOptions,
     RepoGc as RepoGcOf, RepoStat as RepoStatOf, TrackerStatus, Version as VersionOf,
 };
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 
 macro_rules! rpc_table {
@@ -37,15 +40,37 @@ macro_rules! rpc_table {
                     };
                     type Req = $req;
                     type Resp = $resp;
+                    const FORM: Option<Form<$req, $resp>> = rpc_table!(@form $policy);
                 }
                 rpc_table!(@run $kind $service $method $req, $resp, $c, $r, $body);
             )*
         )*
+        /// Every row, as it is run for other peers.
+        pub(super) const SERVED: &[Served] = &[ $( $( Served {
+            info: <$service::$method as Method>::INFO,
+            run: rpc_table!(@served $kind $service::$method),
+        }, )* )* ];
         /// Every row, in order.
         pub const METHODS: &[MethodInfo] = &[ $( $( <$service::$method as Method>::INFO, )* )* ];
     };
     (@shape unary) => { Shape::Unary };
     (@shape stream) => { Shape::Stream };
+    (@shape upload) => { Shape::Upload };
+    (@form Closed) => { None };
+    (@form $policy:ident) => { Some(Form::OWN) };
+    (@served unary $method:path) => { Run::Unary(server::unary::<$method>) };
+    (@served stream $method:path) => { Run::Stream(server::streaming::<$method>) };
+    (@served upload $method:path) => { Run::Upload(server::upload::<$method>) };
+    (@run upload $service:ident $method:ident $req:ty, $resp:ty, $c:ident, $r:pat_param, $body:expr) => {
+        impl UploadMethod for $service::$method {
+            fn run(
+                $c: Arc<Components>,
+                $r: BoxStream<'static, Result<$req, RpcError>>,
+            ) -> BoxFuture<'static, Result<(), RpcError>> {
+                Box::pin(async move { $body.await.map_err(RpcError::from) })
+            }
+        }
+    };
     (@run unary $service:ident $method:ident $req:ty, $resp:ty, $c:ident, $r:pat_param, $body:expr) => {
         impl UnaryMethod for $service::$method {
             fn run($c: Arc<Components>, $r: $req) -> BoxFuture<'static, Result<$resp, RpcError>> {
@@ -72,6 +97,8 @@ rpc_table! {
     Cluster {
         /// What this peer says of itself.
         Open unary ID (()) -> PeerInfo = |c, ()| async move { value(c.cluster.id().await).await };
+        /// The same, for callers that read a stream.
+        Open stream IDStream (()) -> PeerInfo = |c, ()| stream::once(async move { Ok::<_, RpcError>(vec![c.cluster.id().await]) });
         /// The version that clients see.
         Open unary Version (()) -> VersionOf = |c, ()| value(VersionOf { version: c.cluster.version() });
         /// What every member says of itself.
@@ -160,6 +187,8 @@ rpc_table! {
         Trusted unary RepoStat (()) -> RepoStatOf = |c, ()| c.connector.repo_stat();
         /// Whom the daemon is connected to.
         Trusted unary SwarmPeers (()) -> Vec<PeerId> = |c, ()| c.connector.swarm_peers();
+        /// Stores blocks; the end tells that all are stored.
+        Trusted upload BlockStream (Block) -> () = |c, blocks| c.connector.block_put(blocks.map(|block| block.map_err(ClusterError::from)).boxed());
         /// One block.
         Closed unary BlockGet (CidOf) -> bytes::Bytes = |c, cid| c.connector.block_get(&cid);
     }
@@ -168,7 +197,7 @@ rpc_table! {
         /// Makes a pin part of the pinset.
         Trusted unary LogPin (PinOf) -> () = |c, pin| c.consensus.log_pin(pin);
         /// Removes a pin from the pinset.
-        Trusted unary LogUnpin (CidOf) -> () = |c, cid| c.consensus.log_unpin(&cid);
+        Trusted unary LogUnpin (PinOf) -> () = |c, pin| async move { c.consensus.log_unpin(&pin.cid).await };
         /// Takes in a member.
         Trusted unary AddPeer (PeerId) -> () = |c, peer| c.consensus.add_peer(peer);
         /// Puts out a member.
