@@ -56,6 +56,8 @@ pub struct WorldView {
     pub expected: BTreeMap<Cid, (PeerId, Expected)>,
     /// Whether pins of peers that are gone for good are given to others.
     pub repins: bool,
+    /// Whether a peer is gone for good: what it alone had, nobody can get.
+    pub one_is_lost: bool,
 }
 
 impl WorldView {
@@ -110,6 +112,7 @@ mod tests {
             peers: [(one, view.clone()), (other, view)].into(),
             expected: [(pin.cid, (one, Expected::Pinned))].into(),
             repins: true,
+            one_is_lost: false,
         };
         (world, one, other)
     }

@@ -26,7 +26,7 @@ pub fn same_heads_same_pins(world: &WorldView) -> Result<(), String> {
 pub fn same_everywhere(world: &WorldView) -> Result<(), String> {
     let mut peers = world.peers.iter();
     let Some((first, expected)) = peers.next() else { return Ok(()) };
-    if let Some((peer, _)) = world.peers.iter().find(|(_, view)| view.is_behind) {
+    if let Some((peer, _)) = world.peers.iter().find(|(_, view)| view.is_behind && !world.one_is_lost) {
         return Err(format!("{peer} still wants blocks"));
     }
     match peers.find(|(_, view)| view.pins != expected.pins) {

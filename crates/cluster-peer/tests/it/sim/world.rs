@@ -256,6 +256,7 @@ impl World {
             peers: self.peers.iter().filter_map(|peer| Some((peer.id, peer.view(&self.directory)?))).collect(),
             expected: self.ledger.expected(self.repins),
             repins: self.repins,
+            one_is_lost: self.lost.is_some(),
         }
     }
 }
