@@ -186,6 +186,14 @@ pub enum NetError {
         /// Why.
         reason: String,
     },
+    /// The peer was reached and does not speak the protocol.
+    #[error("{peer} does not speak {names}")]
+    Unsupported {
+        /// Which peer.
+        peer: PeerId,
+        /// What it was asked for.
+        names: String,
+    },
     /// A block was asked for that nobody gave.
     #[error("block {0} was not found")]
     NotFound(String),

@@ -174,8 +174,24 @@ pub trait BlockExchange: Send + Sync + 'static {
     /// When nobody gave it in time: try again later.
     async fn get(&self, cid: &Cid) -> Result<Block, NetError>;
 
-    /// Gets the DAG below these heads as far as the caller does not have it.
-    fn fetch_dag(self: Arc<Self>, heads: Vec<Cid>) -> BoxStream<'static, Result<Block, NetError>>;
+    /// Gets a block of the pinset's DAG, first, and perhaps blocks below it, parents before children: as many as fit
+    /// `below`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn get_below(&self, cid: &Cid, below: &Below) -> Result<Vec<Block>, NetError> {
+        let _they_will_be_asked_for = below;
+        Ok(vec![self.get(cid).await?])
+    }
+}
+
+/// How far below a block of a DAG the walk of an answer goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// Blocks of the answer at most, the first included.
+    pub most: u32,
+    /// Where the walk turns back: who asks has these and all below them.
+    pub known: Vec<Cid>,
 }
 
 /// The blocks that this peer serves to others.
@@ -185,4 +201,11 @@ pub trait LocalBlocks: Send + Sync + 'static {
 
     /// Its bytes, if it is here.
     fn get(&self, cid: &Cid) -> Option<Bytes>;
+
+    /// The block, first, and what is below it, parents before children: as many as fit `below` and `bytes_max`, which
+    /// the last one may exceed. Nothing, if it is not here.
+    fn get_below(&self, cid: &Cid, below: &Below, bytes_max: usize) -> Vec<Block> {
+        let _a_store_that_knows_no_links = (below, bytes_max);
+        self.get(cid).into_iter().map(|data| Block { cid: *cid, data }).collect()
+    }
 }

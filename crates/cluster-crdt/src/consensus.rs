@@ -2,12 +2,12 @@
 
 use crate::config::{CrdtConfig, Trust};
 use crate::members::Notes;
-use crate::writer::{Grouping, Order, Orders, Outbound, Writer, arrived};
+use crate::writer::{Grouping, Order, Orders, Outbound, Writer};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{Component, Consensus, Leadership, PinsetChange, StateRead};
 use cluster_component::errors::{ConsensusError, StartError};
-use cluster_component::ports::{BlockExchange, Clock, PubSub, Topic, sleep};
+use cluster_component::ports::{Below, BlockExchange, Clock, PubSub, Topic, sleep};
 use cluster_component::tasks::TaskScope;
 use cluster_core::crdt::delta::{decode_heads, encode_heads};
 use cluster_core::crdt::{Event, LocalChange, Replica};
@@ -15,6 +15,7 @@ use cluster_types::store::Datastore;
 use cluster_types::{Cid, PeerId, Pin};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use md5::{Digest, Md5};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -137,7 +138,7 @@ impl CrdtConsensus {
     }
 
     fn topic(&self) -> Topic {
-        Topic(self.config.cluster_name.clone())
+        topic_of(&self.config.cluster_name)
     }
 
     fn start_writer(
@@ -249,7 +250,10 @@ impl CrdtConsensus {
                                     tracing::debug!(%error, "heads could not be announced; they will be again");
                                 }
                             }
-                            Outbound::Fetch(cid) => fetch(&*exchange, &*clock, &orders, cid).await,
+                            Outbound::Fetch(wanted, known) => {
+                                let below = Below { most: wanted.most, known };
+                                fetch(&*exchange, &*clock, &orders, wanted.cid, &below).await;
+                            }
                         }
                     }
                 })
@@ -258,12 +262,23 @@ impl CrdtConsensus {
     }
 }
 
+/// The topic on which the peers of a cluster announce their heads.
+///
+/// As go: consensus/crdt/consensus.go, `Setup`: the base58 text of the multihash of the name's MD5 sum.
+fn topic_of(cluster_name: &str) -> Topic {
+    const MD5: u64 = 0xd5;
+    let digest = Md5::digest(cluster_name.as_bytes());
+    let hash = cid::multihash::Multihash::<64>::wrap(MD5, &digest).expect("16 bytes fit");
+    Topic(bs58::encode(hash.to_bytes()).into_string())
+}
+
 /// Asks for a block until somebody gives it.
-async fn fetch(exchange: &dyn BlockExchange, clock: &dyn Clock, orders: &Orders, cid: Cid) {
+async fn fetch(exchange: &dyn BlockExchange, clock: &dyn Clock, orders: &Orders, cid: Cid, below: &Below) {
     loop {
-        match exchange.get(&cid).await {
-            Ok(block) => {
-                let mut order = arrived(cid, block.data);
+        match exchange.get_below(&cid, below).await {
+            Ok(blocks) => {
+                let blocks = blocks.into_iter().map(|block| (block.cid, block.data)).collect();
+                let mut order = Order::Event(Event::Blocks(blocks));
                 // The queue is full of local work: that goes first.
                 while let Err(TrySendError::Full(back)) = orders.try_send(order) {
                     order = back;
@@ -300,9 +315,9 @@ impl Component for CrdtConsensus {
         self.notes.load().map_err(|e| failed(e.to_string()))?;
         let (queue, receiver) = sync_channel(queue);
         let (outbound, outgoing) = mpsc::channel(OUTBOUND_MAX);
-        for cid in wanted {
+        for wanted in wanted {
             // What does not fit is asked for by the next repair.
-            let _later = outbound.try_send(Outbound::Fetch(cid));
+            let _later = outbound.try_send(Outbound::Fetch(wanted, Vec::new()));
         }
         let writer = Writer {
             store: Arc::clone(&self.parts.store),
@@ -311,7 +326,7 @@ impl Component for CrdtConsensus {
             changes: self.changes.clone(),
             outbound,
             grouping: self.grouping(),
-            unsynced: false,
+            unsynced: None,
         };
         let (orders, end) = self.start_writer(writer, queue, tasks).map_err(failed)?;
         self.start_upkeep(&orders, tasks);
@@ -415,5 +430,22 @@ impl Consensus for CrdtConsensus {
             return Err(ConsensusError::Unsupported("consensus component is not shutdown".into()));
         }
         Ok(crate::offline::clean(&*self.parts.store)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and topics as the reference made them.
+    #[test]
+    fn the_topic_is_the_references() {
+        for (name, topic) in [
+            ("ipfs-cluster", "fzhnp2UwTBkgNabrJi1VanzwgN"),
+            ("test", "fzhnJ2vw7NBkaLbPXVHuw1r59o"),
+            ("my-cluster", "fzhnksgSU2eXwHBS2XoLWNxDjU"),
+        ] {
+            assert_eq!(topic_of(name), Topic(topic.to_owned()));
+        }
     }
 }

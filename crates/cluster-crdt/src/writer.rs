@@ -2,19 +2,25 @@
 //! only then acknowledges: a group grows by itself while a sync is under way, so a busy peer has large deltas and an
 //! idle one answers at once.
 
-use bytes::Bytes;
 use cluster_component::component::PinsetChange;
 use cluster_component::errors::ConsensusError;
-use cluster_core::crdt::{Change, Effect, Event, LocalChange, Replica};
+use cluster_core::crdt::{Change, Effect, Event, LocalChange, Replica, Wanted};
 use cluster_types::store::{Datastore, StoreError};
 use cluster_types::{Cid, Pin};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 /// Most changes of one group.
 const GROUP_MAX: usize = 10_000;
+
+/// What came from other peers is made durable when nothing else has come for so long: nobody was promised anything, and
+/// what is lost is fetched again.
+const SETTLE_AFTER: Duration = Duration::from_millis(100);
+
+/// The same, when there is always something else.
+const SETTLE_AT_LAST: Duration = Duration::from_secs(1);
 
 /// What the thread is told.
 pub(crate) enum Order {
@@ -50,8 +56,8 @@ impl Orders {
 pub(crate) enum Outbound {
     /// Announce these heads.
     Announce(Vec<Cid>),
-    /// Get this block.
-    Fetch(Cid),
+    /// Get this block, and what is below it down to the heads that were here.
+    Fetch(Wanted, Vec<Cid>),
 }
 
 /// How long a group is waited for, if at all.
@@ -68,16 +74,26 @@ pub(crate) struct Writer {
     pub(crate) changes: broadcast::Sender<PinsetChange>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
     pub(crate) grouping: Option<Grouping>,
-    /// Whether something was written that is not durable yet.
-    pub(crate) unsynced: bool,
+    /// Since when something is written that is not durable yet.
+    pub(crate) unsynced: Option<Instant>,
 }
 
 impl Writer {
     /// Works until it is told to stop, or nobody is left to tell it anything.
     pub(crate) fn run(mut self) {
-        while let Ok(first) = self.orders.recv() {
-            if self.turn(first) {
-                return;
+        loop {
+            let next = match self.unsynced {
+                Some(_) => self.orders.recv_timeout(SETTLE_AFTER),
+                None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(first) => {
+                    if self.turn(first) {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.settle(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
@@ -92,7 +108,10 @@ impl Writer {
                     }
                     tokio::task::yield_now().await;
                 }
-                Err(TryRecvError::Empty) => wake.notified().await,
+                Err(TryRecvError::Empty) => {
+                    self.settle();
+                    wake.notified().await;
+                }
                 Err(TryRecvError::Disconnected) => return,
             }
         }
@@ -105,7 +124,17 @@ impl Writer {
         for event in events {
             self.take(event);
         }
+        if stop || self.unsynced.is_some_and(|since| since.elapsed() >= SETTLE_AT_LAST) {
+            self.settle();
+        }
         stop
+    }
+
+    /// Makes durable what came from others.
+    fn settle(&mut self) {
+        if let Err(error) = self.sync() {
+            tracing::error!(%error, "changes of other peers could not be made durable");
+        }
     }
 
     /// Everything that waits, up to a bound.
@@ -159,7 +188,7 @@ impl Writer {
         }
     }
 
-    /// Steps, writes and syncs; returns what may be told now.
+    /// Steps and writes; returns what may be told now. What is announced is durable before.
     fn step(&mut self, event: Event) -> Result<Vec<Effect>, StoreError> {
         let mut effects = Vec::new();
         let done = self.try_step(event, &mut effects);
@@ -174,6 +203,7 @@ impl Writer {
     }
 
     fn try_step(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        let is_ours = matches!(event, Event::Local(_));
         let stepped = self.replica.step(event, &*self.store, effects);
         stepped.map_err(|error| match error {
             cluster_core::crdt::ReplicaError::Store(error) => error,
@@ -183,14 +213,18 @@ impl Writer {
         let batches: Vec<_> = written.collect();
         for effect in batches {
             if let Effect::Write(batch) = effect {
-                self.unsynced = true;
+                self.unsynced.get_or_insert_with(Instant::now);
                 self.store.write(batch)?;
             }
         }
         // What a failed sync left behind must not be told either: heads that a power cut takes back can never be had.
-        if self.unsynced {
+        if is_ours || effects.iter().any(|effect| matches!(effect, Effect::Announce(_))) { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        if self.unsynced.is_some() {
             self.store.sync()?;
-            self.unsynced = false;
+            self.unsynced = None;
         }
         Ok(())
     }
@@ -202,7 +236,9 @@ impl Writer {
                     let _nobody_listens = self.changes.send(change); // Changes are hints; the state is the truth.
                 }),
                 Effect::Announce(heads) => self.send(Outbound::Announce(heads)),
-                Effect::Fetch(cid) => self.send(Outbound::Fetch(cid)),
+                Effect::Fetch(wanted) => {
+                    self.send(Outbound::Fetch(wanted, self.replica.heads().keys().copied().collect()));
+                }
                 Effect::Refused(cid, reason) => tracing::warn!(%cid, reason, "a block of the pinset makes no sense"),
                 Effect::Write(_) => {}
             }
@@ -233,9 +269,4 @@ fn pinset_change(change: Change) -> Option<PinsetChange> {
             }
         },
     }
-}
-
-/// A block that came from the network.
-pub(crate) fn arrived(cid: Cid, data: Bytes) -> Order {
-    Order::Event(Event::Block(cid, data))
 }

@@ -6,12 +6,14 @@
 mod addresses;
 mod behaviour;
 mod dht;
+mod exchange;
 mod host;
 mod mdns;
 mod options;
 mod pubsub;
 mod streams;
 
+pub use exchange::{BULK_PROTOCOL, Exchange};
 pub use host::Host;
 pub use options::{
     Connections, Options, Protocols, PubSubOptions, RPC_PROTOCOL, Reachability, Resources, Security, Serve,

@@ -36,17 +36,18 @@ pub(crate) enum OpenError {
 }
 
 /// Who waits for a stream.
-pub(crate) type Opened = oneshot::Sender<Result<Stream, OpenError>>;
+pub(crate) type Opened = oneshot::Sender<Result<(Stream, StreamProtocol), OpenError>>;
 
 /// A stream that is to be opened.
 pub(crate) struct Request {
-    protocol: StreamProtocol,
+    /// Any of these, the best first.
+    protocols: Vec<StreamProtocol>,
     opened: Opened,
 }
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request").field("protocol", &self.protocol).finish_non_exhaustive()
+        f.debug_struct("Request").field("protocols", &self.protocols).finish_non_exhaustive()
     }
 }
 
@@ -79,13 +80,13 @@ impl Behaviour {
     }
 
     /// Opens a stream on a connection that is there.
-    pub(crate) fn open(&mut self, peer: PeerId, protocol: StreamProtocol, opened: Opened) {
+    pub(crate) fn open(&mut self, peer: PeerId, protocols: Vec<StreamProtocol>, opened: Opened) {
         let connections = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
         let Some((connection, _)) = connections.iter().min_by_key(|(_, relayed)| *relayed) else {
             let _caller_is_gone = opened.send(Err(OpenError::NotConnected));
             return;
         };
-        let event = Request { protocol, opened };
+        let event = Request { protocols, opened };
         let handler = NotifyHandler::One(*connection);
         self.events.push_back(ToSwarm::NotifyHandler { peer_id: peer, handler, event });
         if let Some(waker) = self.waker.take() {
@@ -198,12 +199,13 @@ impl ConnectionHandler for Handler {
         if let Some(stream) = self.inbound.pop_front() {
             return Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(stream));
         }
-        while let Some(Request { protocol, opened }) = self.requests.pop_front() {
+        while let Some(Request { protocols, opened }) = self.requests.pop_front() {
             if opened.is_closed() {
                 continue;
             }
-            let info = (protocol.to_string(), opened);
-            let protocol = SubstreamProtocol::new(Negotiate(vec![protocol]), info).with_timeout(NEGOTIATION_MAX);
+            let names = protocols.iter().map(StreamProtocol::as_ref).collect::<Vec<_>>().join(", ");
+            let info = (names, opened);
+            let protocol = SubstreamProtocol::new(Negotiate(protocols), info).with_timeout(NEGOTIATION_MAX);
             return Poll::Ready(ConnectionHandlerEvent::OutboundSubstreamRequest { protocol });
         }
         Poll::Pending
@@ -219,7 +221,7 @@ impl ConnectionHandler for Handler {
                 self.inbound.push_back(protocol);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (stream, _),
+                protocol: stream,
                 info: (_, opened),
             }) => {
                 // A stream that nobody waits for any more is dropped, which resets it.

@@ -2,8 +2,8 @@
 //!
 //! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
 //! [`config`] (all sections together), [`choice`] (which implementation they choose), [`source`] (a configuration that
-//! is elsewhere), [`inspect`] (what is wrong with one), [`wiring`] (which implementation, made of what), [`neighbours`]
-//! (peers of one process), [`state`] (the pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a
+//! is elsewhere), [`inspect`] (what is wrong with one), [`wiring`] (which implementation, made of what),
+//! [`state`] (the pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a
 //! real process), [`run`] (until a signal says otherwise), [`logging`].
 
 pub mod choice;
@@ -13,7 +13,6 @@ pub mod identity;
 pub mod inspect;
 pub mod logging;
 mod metered;
-pub mod neighbours;
 mod network;
 pub mod ports;
 pub mod probe;

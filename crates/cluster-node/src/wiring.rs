@@ -5,7 +5,6 @@ use crate::config::{Configuration, name_of};
 use crate::folder::Folder;
 use crate::identity::Identity;
 use crate::metered::Metered;
-use crate::neighbours::Neighbours;
 use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
 use crate::raft_streams::{self, StreamCourier};
@@ -14,7 +13,7 @@ use cluster_component::component::{
 };
 use cluster_component::errors::{NetError, StartError};
 use cluster_component::metrics::Metrics;
-use cluster_component::ports::{BlockExchange, Clock, LocalBlocks, Network, PubSub, Wire};
+use cluster_component::ports::{BlockExchange, Clock, Network, PubSub, Wire};
 use cluster_component::rpc::{
     Cluster as ClusterRpc, Components, PROTOCOL as RPC_PROTOCOL, Rpc, RpcError, RpcErrorKind, Target,
 };
@@ -26,7 +25,7 @@ use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
 use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::restapi::RestApi;
-use cluster_net::{Host, Protocols, Serve};
+use cluster_net::{Exchange, Host, Protocols, Serve};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
@@ -47,7 +46,6 @@ use tokio::sync::watch;
 pub struct Node {
     identity: Identity,
     rpc: Rpc,
-    neighbours: Option<Neighbours>,
     store: Arc<FjallStore>,
     /// APIs, which end first, and everything else, which ends last.
     scopes: (TaskScope, TaskScope),
@@ -92,13 +90,7 @@ struct Base {
     clock: Arc<dyn Clock>,
     store: Arc<dyn Datastore>,
     host: Arc<Host>,
-    neighbours: Option<Neighbours>,
-}
-
-impl Base {
-    fn exchange(&self) -> Option<Arc<dyn BlockExchange>> {
-        self.neighbours.clone().map(|neighbours| Arc::new(neighbours) as Arc<dyn BlockExchange>)
-    }
+    exchange: Arc<Exchange>,
 }
 
 /// Hands the calls of other peers to the switchboard.
@@ -119,26 +111,11 @@ impl Node {
     /// # Errors
     /// As the first component that fails says.
     pub async fn start(configuration: Configuration, identity: Identity, folder: Folder) -> Result<Self, StartError> {
-        Self::start_among(configuration, identity, folder, None).await
-    }
-
-    /// As [`start`](Self::start), beside others of the same process.
-    ///
-    /// # Errors
-    /// As the first component that fails says.
-    pub async fn start_among(
-        configuration: Configuration,
-        identity: Identity,
-        folder: Folder,
-        neighbours: Option<Neighbours>,
-    ) -> Result<Self, StartError> {
-        let rpc = match neighbours.clone() {
-            Some(neighbours) => Rpc::among(identity.id(), Arc::new(neighbours)),
-            None => Rpc::new(identity.id()),
-        };
+        let (rpc, exchange) = (Rpc::new(identity.id()), Arc::new(Exchange::default()));
         let options = network::options(&configuration.cluster, &identity, folder.path());
         let mut protocols = Protocols::new();
         protocols.insert(RPC_PROTOCOL, answer_calls(rpc.clone()));
+        protocols.extend(exchange.protocols());
         if configuration.raft.is_some() {
             protocols.insert(raft_streams::PROTOCOL, raft_streams::serve(rpc.clone()));
         }
@@ -150,11 +127,11 @@ impl Node {
         let me = identity.id();
         let (host, clock) = (Arc::new(host), Arc::new(SystemClock::new()));
         rpc.connect(Arc::clone(&host) as Arc<dyn Wire>, Arc::clone(&clock) as Arc<dyn Clock>);
-        let base = Base { me, rpc, clock, store: Arc::clone(&store) as Arc<dyn Datastore>, host, neighbours };
+        exchange.connect(Arc::clone(&host));
+        let base = Base { me, rpc, clock, store: Arc::clone(&store) as Arc<dyn Datastore>, host, exchange };
         let mut node = Self {
             identity,
             rpc: base.rpc.clone(),
-            neighbours: base.neighbours.clone(),
             store,
             scopes: (scope(), scope()),
             apis: Vec::new(),
@@ -190,10 +167,9 @@ impl Node {
             connector: Arc::clone(&connector),
             monitor: Arc::clone(&monitor) as Arc<dyn PeerMonitor>,
         });
-        if let Some(neighbours) = &base.neighbours {
-            let replica: Arc<dyn LocalBlocks> = Arc::new(ReplicaBlocks(Arc::clone(&base.store)));
-            neighbours.add(base.rpc.clone(), blocks.into_iter().chain([replica]).collect());
-        }
+        // The pinset's, and what an embedded node has: members are the first to have what is pinned here and there.
+        base.exchange.add(Arc::new(ReplicaBlocks(Arc::clone(&base.store))));
+        blocks.into_iter().for_each(|blocks| base.exchange.add(blocks));
         if let Some((address, content)) = gateway {
             let gateway = Gateway::bind(&address, content).await?;
             self.gateway = gateway.listen_addrs().pop();
@@ -212,12 +188,14 @@ impl Node {
             self.apis.push(Arc::new(MetricsApi::bind(config, sources).await?));
         }
         // The network first; then the pinset, and what follows its changes before what makes them.
-        let (host, connector): (Arc<dyn Component>, Arc<dyn Component>) = (Arc::clone(&base.host) as _, connector);
+        let host: [Arc<dyn Component>; 2] = [Arc::clone(&base.host) as _, Arc::clone(&base.exchange) as _];
+        let connector: Arc<dyn Component> = connector;
         self.watched = Some(Watched { removal: cluster.removal(), failure: cluster.failure() });
         self.consensus = Some(Arc::clone(&consensus));
         self.raft = configuration.raft.is_some().then(|| (Arc::clone(&base.host), Arc::clone(&consensus)));
         self.bootstrap = configuration.bootstrap.clone();
-        self.components = vec![host, consensus, monitor, connector, tracker, cluster];
+        let rest: [Arc<dyn Component>; 5] = [consensus, monitor, connector, tracker, cluster];
+        self.components = host.into_iter().chain(rest).collect();
         for component in &self.components {
             Arc::clone(component).start(&self.scopes.1).await?;
         }
@@ -302,9 +280,6 @@ impl Node {
     }
 
     async fn halt(&self) {
-        if let Some(neighbours) = &self.neighbours {
-            neighbours.remove(&self.identity.id());
-        }
         for api in &self.apis {
             api.shutdown().await;
         }
@@ -379,7 +354,7 @@ fn consensus(
         state: Arc::new(DsState::new(Arc::clone(&base.store))) as Arc<dyn StateRead>,
         clock: Arc::clone(&base.clock),
         pubsub: Some(Arc::clone(&base.host) as Arc<dyn PubSub>),
-        exchange: base.exchange(),
+        exchange: Some(Arc::clone(&base.exchange) as Arc<dyn BlockExchange>),
         members: Arc::new(move || monitor.latest(&metric).into_keys().collect::<BTreeSet<PeerId>>()),
         writer: cluster_crdt::WriterOn::Thread,
     };
@@ -396,7 +371,7 @@ fn connector(
         folder: folder.embedded(),
         store: Arc::clone(&base.store),
         clock: Arc::clone(&base.clock),
-        exchange: base.exchange(),
+        exchange: Some(Arc::clone(&base.exchange) as Arc<dyn BlockExchange>),
         wanted: Some(Wanted { pinset: consensus.state(), me: base.me }),
     };
     configuration.connector.build(base.rpc.clone(), embedded)

@@ -55,7 +55,6 @@ const FOR_TESTS_OF: &[(&str, &str)] = &[("cluster-peer", "cluster-crdt")];
 const GUARDED: &[(&str, &[&str])] = &[
     ("fjall", &["cluster-datastore"]),
     ("libp2p", &["cluster-transport", "cluster-net", "cluster-embedded"]),
-    ("libp2p-swarm", &["bitswap"]),
     ("openraft", &["cluster-raft"]),
     ("openssl", &[]),
     ("native-tls", &[]),

@@ -10,4 +10,4 @@ pub mod set;
 
 pub use delta::{Delta, DeltaError, Element, Node};
 pub use keys::element_value;
-pub use replica::{Change, Effect, Event, LocalChange, Replica, ReplicaError};
+pub use replica::{Change, Effect, Event, LocalChange, Replica, ReplicaError, Wanted};

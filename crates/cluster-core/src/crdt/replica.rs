@@ -20,6 +20,12 @@ pub const DELTA_BYTES_MAX: usize = 1 << 20;
 /// Most blocks that walks may want at a time; announcements beyond that wait for the next one.
 const WANTED_MAX: usize = 100_000;
 
+/// Blocks that one answer may bring of a walk that has come far; a walk begins with one, since most end there.
+const BELOW_MAX: u32 = 2_000;
+
+/// Blocks that one answer may bring of a walk that a stop has cut: it was not there for nothing.
+const BELOW_RESUMED: u32 = 64;
+
 const KEY_VERSION: &[u8] = b"version";
 const KEY_NEXT: &[u8] = b"next";
 const KEY_COUNT: &[u8] = b"count";
@@ -42,15 +48,16 @@ pub enum Event {
     Local(Vec<LocalChange>),
     /// Another peer announced its heads.
     Heads(Vec<Cid>),
-    /// A block that was wanted has come, verified against its CID.
-    Block(Cid, Bytes),
+    /// Blocks have come, each verified against its CID, parents before children. Those that nobody wants are left out.
+    Blocks(Vec<(Cid, Bytes)>),
     /// It is time to announce heads again.
     Rebroadcast,
     /// Look for blocks that are missing below the heads.
     Repair,
 }
 
-/// What a replica wants done. A [`Effect::Write`] comes first and must be durable before what follows it.
+/// What a replica wants done. A [`Effect::Write`] comes first. It must be durable before local changes are acknowledged
+/// and before anything is announced; what others brought can be lost, since they have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write this, whole.
@@ -59,10 +66,19 @@ pub enum Effect {
     Changed(Vec<Change>),
     /// Announce these heads.
     Announce(Vec<Cid>),
-    /// Get this block.
-    Fetch(Cid),
+    /// Get a block.
+    Fetch(Wanted),
     /// A block made no sense and was dropped.
     Refused(Cid, String),
+}
+
+/// A block that a walk wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which.
+    pub cid: Cid,
+    /// How many blocks may come at a time: this one, and what is below it.
+    pub most: u32,
 }
 
 /// A change of the pinset.
@@ -96,6 +112,8 @@ pub struct Replica {
     count: u64,
     /// Block → the announced head it was reached from, and that head's height (0 until the head itself is here).
     wanted: BTreeMap<Cid, (Cid, u64)>,
+    /// How many blocks each walk has brought, by its root: the further it has come, the more are asked for at a time.
+    walks: BTreeMap<Cid, u32>,
     /// Heads heard of since the last round of announcements, our own among them.
     seen: BTreeSet<Cid>,
 }
@@ -139,8 +157,8 @@ impl Replica {
 
     /// Blocks that walks want; to be asked for again after a start.
     #[must_use]
-    pub fn wanted(&self) -> Vec<Cid> {
-        self.wanted.keys().copied().collect()
+    pub fn wanted(&self) -> Vec<Wanted> {
+        self.wanted.keys().map(|cid| Wanted { cid: *cid, most: BELOW_RESUMED }).collect()
     }
 
     /// Takes an event; tells what is to be done. On an error, and when its batch could not be written, the replica
@@ -158,7 +176,7 @@ impl Replica {
         match event {
             Event::Local(changes) => step.local(changes)?,
             Event::Heads(heads) => step.announced(&heads)?,
-            Event::Block(cid, block) => step.arrived(cid, &block)?,
+            Event::Blocks(blocks) => step.blocks(blocks)?,
             Event::Rebroadcast => step.rebroadcast(),
             Event::Repair => step.repair()?,
         }
@@ -176,7 +194,7 @@ struct Step<'a> {
     merged: bool,
     changes: Vec<Change>,
     announce: Vec<Cid>,
-    fetch: Vec<Cid>,
+    fetch: Vec<Wanted>,
     refused: Vec<(Cid, String)>,
 }
 
@@ -255,8 +273,22 @@ impl<'a> Step<'a> {
     fn want(&mut self, cid: Cid, root: Cid, height: u64) {
         if self.replica.wanted.len() < WANTED_MAX {
             self.replica.wanted.insert(cid, (root, height));
-            self.fetch.push(cid);
+            let brought = self.replica.walks.get(&root).copied().unwrap_or(0);
+            self.fetch.push(Wanted { cid, most: brought.saturating_mul(4).saturating_add(1).min(BELOW_MAX) });
         }
+    }
+
+    fn blocks(&mut self, blocks: Vec<(Cid, Bytes)>) -> Result<(), StoreError> {
+        for (cid, block) in blocks {
+            self.arrived(cid, &block)?;
+        }
+        // What was wanted on the way down may have come in the same breath.
+        let wanted = &self.replica.wanted;
+        self.fetch.retain(|fetch| wanted.contains_key(&fetch.cid));
+        if wanted.is_empty() {
+            self.replica.walks.clear();
+        }
+        Ok(())
     }
 
     fn arrived(&mut self, cid: Cid, block: &Bytes) -> Result<(), StoreError> {
@@ -273,6 +305,8 @@ impl<'a> Step<'a> {
             }
         };
         self.take_in(&cid, block.to_vec(), &node.delta)?;
+        let brought = self.replica.walks.entry(root).or_insert(0);
+        *brought = brought.saturating_add(1);
         let root_height = if cid == root { node.delta.priority } else { root_height };
         if cid == root && self.replica.heads.is_empty() {
             // As go-ds-crdt: on an empty store what is announced becomes a head at once.

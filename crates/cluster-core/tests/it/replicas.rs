@@ -2,12 +2,13 @@
 //! the loss of what was not synced. In the end all hold the same pins, and those are the ones a plain model says.
 
 use crate::chance::{Chance, seeds};
+use bytes::Bytes;
 use cluster_core::crdt::keys::{cid_of_row_key, element_value};
-use cluster_core::crdt::{Effect, Event, LocalChange, Replica};
+use cluster_core::crdt::{Effect, Event, LocalChange, Node, Replica};
 use cluster_datastore::MemoryStore;
 use cluster_types::Cid;
 use cluster_types::store::{Datastore, DatastoreRead, DatastoreReadExt, Table};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
 const PEERS: usize = 3;
@@ -95,8 +96,8 @@ impl World {
                         peer.store.sync().expect("synced");
                     }
                 }
-                Effect::Fetch(cid) => {
-                    peer.wanted.insert(cid);
+                Effect::Fetch(wanted) => {
+                    peer.wanted.insert(wanted.cid);
                 }
                 Effect::Announce(heads) => announce = heads,
                 Effect::Changed(_) => {}
@@ -143,14 +144,30 @@ impl World {
             match message {
                 Message::Heads(heads) => self.step(to, Event::Heads(heads), calm),
                 Message::Block(cid) => {
-                    let block = self.peers.iter().find_map(|peer| block_of(&peer.store, &cid));
-                    if let Some(block) = block {
-                        self.peers[to].wanted.remove(&cid);
-                        self.step(to, Event::Block(cid, block), calm);
+                    let most = 1 + self.chance.below(6);
+                    let blocks = self.below(cid, most);
+                    if !blocks.is_empty() {
+                        let came: BTreeSet<Cid> = blocks.iter().map(|(cid, _)| *cid).collect();
+                        self.peers[to].wanted.retain(|cid| !came.contains(cid));
+                        self.step(to, Event::Blocks(blocks), calm);
                     }
                 }
             }
         }
+    }
+
+    /// A block and what is below it, up to so many.
+    fn below(&self, cid: Cid, most: u64) -> Vec<(Cid, Bytes)> {
+        let (mut blocks, mut waiting) = (Vec::new(), VecDeque::from([cid]));
+        while (blocks.len() as u64) < most
+            && let Some(cid) = waiting.pop_front()
+        {
+            if let Some(block) = self.peers.iter().find_map(|peer| block_of(&peer.store, &cid)) {
+                waiting.extend(Node::decode(&block).expect("a node").links);
+                blocks.push((cid, block));
+            }
+        }
+        blocks
     }
 
     /// Each peer asks again for what it wants.
@@ -167,7 +184,7 @@ impl World {
     fn crash(&mut self, at: usize) {
         let store = self.peers[at].store.crash();
         let replica = Replica::load(&store).expect("loaded");
-        let wanted = replica.wanted().into_iter().collect();
+        let wanted = replica.wanted().into_iter().map(|wanted| wanted.cid).collect();
         self.peers[at] = Peer { store, replica, wanted, cut_off: false };
     }
 

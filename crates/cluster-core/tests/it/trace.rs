@@ -119,7 +119,7 @@ fn the_recorded_history_comes_out_the_same() {
             let mut effects = peer.step(Event::Heads(heads.clone()));
             for head in heads {
                 let block: &Vec<u8> = blocks.get(&head).expect("a block of the other replica");
-                effects.extend(peer.step(Event::Block(head, block.clone().into())));
+                effects.extend(peer.step(Event::Blocks(vec![(head, block.clone().into())])));
             }
             effects
         } else {

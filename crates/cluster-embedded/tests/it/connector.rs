@@ -10,7 +10,6 @@ use cluster_embedded::connector::Wanted;
 use cluster_testkit::contract;
 use cluster_types::store::{DatastoreReadExt, Table};
 use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin};
-use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -76,10 +75,6 @@ struct Peer(BTreeMap<Cid, Block>);
 impl BlockExchange for Peer {
     async fn get(&self, cid: &Cid) -> Result<Block, NetError> {
         self.0.get(cid).cloned().ok_or_else(|| NetError::NotFound(cid.to_string()))
-    }
-
-    fn fetch_dag(self: Arc<Self>, _heads: Vec<Cid>) -> BoxStream<'static, Result<Block, NetError>> {
-        futures::stream::empty().boxed()
     }
 }
 

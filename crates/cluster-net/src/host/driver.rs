@@ -144,7 +144,7 @@ impl Driver {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
-            Command::Open { peer, protocol, reply } => self.swarm.behaviour_mut().streams.open(peer, protocol, reply),
+            Command::Open { peer, protocols, reply } => self.swarm.behaviour_mut().streams.open(peer, protocols, reply),
             Command::Publish { topic, data, reply } => {
                 let _caller_is_gone = reply.send(self.publish(topic, data));
             }

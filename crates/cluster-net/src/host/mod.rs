@@ -113,29 +113,43 @@ impl Host {
         }
     }
 
-    /// Opens a stream of any protocol, connecting first where that is needed. *Cancel safety:* dropped, nothing was
+    /// Opens a stream of a protocol, connecting first where that is needed. *Cancel safety:* dropped, nothing was
     /// opened.
     ///
     /// # Errors
     /// When the peer cannot be reached, or does not speak the protocol.
     pub async fn open_stream(&self, peer: PeerId, protocol: &'static str) -> Result<Duplex, NetError> {
-        let protocol = StreamProtocol::new(protocol);
+        Ok(self.open_any(peer, &[protocol]).await?.0)
+    }
+
+    /// As [`open_stream`](Self::open_stream), of the first of several protocols that the peer speaks; tells which.
+    pub(crate) async fn open_any(
+        &self,
+        peer: PeerId,
+        protocols: &[&'static str],
+    ) -> Result<(Duplex, StreamProtocol), NetError> {
+        let protocols: Vec<StreamProtocol> = protocols.iter().map(|name| StreamProtocol::new(name)).collect();
         let opening = async {
-            match self.open_once(peer, protocol.clone()).await? {
+            match self.open_once(peer, protocols.clone()).await? {
                 // The connection ended just then: the peer may have been started anew.
-                Err(OpenError::NotConnected) => self.open_once(peer, protocol).await,
+                Err(OpenError::NotConnected) => self.open_once(peer, protocols).await,
                 opened => Ok(opened),
             }
         };
         match opening.await? {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok((stream, protocol)) => Ok((Box::new(stream), protocol)),
+            Err(OpenError::Unsupported(names)) => Err(NetError::Unsupported { peer, names }),
             Err(error) => Err(NetError::Closed(format!("no stream could be opened to {peer}: {error}"))),
         }
     }
 
-    async fn open_once(&self, peer: PeerId, protocol: StreamProtocol) -> Result<Result<Stream, OpenError>, NetError> {
+    async fn open_once(
+        &self,
+        peer: PeerId,
+        protocols: Vec<StreamProtocol>,
+    ) -> Result<Result<(Stream, StreamProtocol), OpenError>, NetError> {
         self.dial(peer, Vec::new()).await?;
-        let open = self.order(|reply| Command::Open { peer, protocol, reply });
+        let open = self.order(|reply| Command::Open { peer, protocols, reply });
         match tokio::time::timeout(OPEN_MAX, open).await {
             Ok(Err(Unanswered::Dropped)) => Ok(Err(OpenError::NotConnected)),
             Ok(Err(Unanswered::Stopped)) => Err(stopped()),

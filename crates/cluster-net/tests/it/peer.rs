@@ -40,7 +40,10 @@ async fn echo(stream: Duplex) {
 
 impl Peer {
     pub(crate) async fn start(options: Options) -> Self {
-        let mut protocols = Protocols::new();
+        Self::start_with(options, Protocols::new()).await
+    }
+
+    pub(crate) async fn start_with(options: Options, mut protocols: Protocols) -> Self {
         protocols.insert(RPC_PROTOCOL, Arc::new(|_, stream| Box::pin(echo(stream))));
         let host = Arc::new(Host::bind(&options, protocols).await.expect("it listens"));
         let tasks = TaskScope::new(Arc::new(TokioSpawn));

@@ -8,17 +8,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::errors::NetError;
 use cluster_component::ports::{
-    Accepts, BandwidthByProtocol, Block, BlockExchange, Clock, Duplex, LocalBlocks, Message, Network, PubSub, Topic,
-    Wire, sleep,
+    Accepts, BandwidthByProtocol, Below, Block, BlockExchange, Clock, Duplex, LocalBlocks, Message, Network, PubSub,
+    Topic, Wire, sleep,
 };
 use cluster_component::tasks::Spawn;
-use cluster_core::crdt::delta::Node;
 use cluster_types::{Cid, Multiaddr, PeerId};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use multiaddr::Protocol;
 use pipe::Breaker;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +31,9 @@ const NO_ANSWER: Duration = Duration::from_secs(5);
 
 /// How often a block is asked for before it counts as not there.
 const ASKED_MAX: usize = 3;
+
+/// Bytes of blocks in one answer.
+const ANSWER_BYTES: usize = 1 << 20;
 
 /// Takes a stream that a peer has opened.
 pub type Acceptor = Arc<dyn Fn(PeerId, Duplex) + Send + Sync>;
@@ -286,7 +288,7 @@ impl Port {
         others
     }
 
-    async fn ask_for(&self, cid: &Cid) -> Option<Bytes> {
+    async fn ask_for(&self, cid: &Cid, below: &Below) -> Vec<Block> {
         for peer in self.others() {
             sleep(&*self.net.0.clock, self.net.delay()).await;
             if self.net.is_lost() {
@@ -297,17 +299,15 @@ impl Port {
                 let reached = state.reaches(&self.me, &peer);
                 reached.then(|| state.hosts.get(&peer).and_then(|host| host.blocks.clone())).flatten()
             };
-            let Some(block) = blocks.and_then(|blocks| blocks.get(cid)) else { continue };
-            self.net.count(self.me, "/ipfs/bitswap/1.2.0", block.len(), 0);
-            self.net.count(peer, "/ipfs/bitswap/1.2.0", 0, block.len());
-            return Some(block);
+            let found = blocks.map(|blocks| blocks.get_below(cid, below, ANSWER_BYTES)).unwrap_or_default();
+            if !found.is_empty() {
+                let bytes = found.iter().map(|block| block.data.len()).sum();
+                self.net.count(self.me, "/ipfs/bitswap/1.2.0", bytes, 0);
+                self.net.count(peer, "/ipfs/bitswap/1.2.0", 0, bytes);
+                return found;
+            }
         }
-        None
-    }
-
-    fn own(&self, cid: &Cid) -> bool {
-        let blocks = self.net.state().hosts.get(&self.me).and_then(|host| host.blocks.clone());
-        blocks.is_some_and(|blocks| blocks.has(cid))
+        Vec::new()
     }
 }
 
@@ -370,33 +370,20 @@ impl PubSub for Port {
 #[async_trait]
 impl BlockExchange for Port {
     async fn get(&self, cid: &Cid) -> Result<Block, NetError> {
+        let alone = Below { most: 1, known: Vec::new() };
+        let found = self.get_below(cid, &alone).await?;
+        found.into_iter().next().ok_or_else(|| NetError::NotFound(cid.to_string()))
+    }
+
+    async fn get_below(&self, cid: &Cid, below: &Below) -> Result<Vec<Block>, NetError> {
         for _ in 0..ASKED_MAX {
-            if let Some(data) = self.ask_for(cid).await {
-                return Ok(Block { cid: *cid, data });
+            let found = self.ask_for(cid, below).await;
+            if !found.is_empty() {
+                return Ok(found);
             }
             sleep(&*self.net.0.clock, Duration::from_secs(1)).await;
         }
         Err(NetError::NotFound(cid.to_string()))
-    }
-
-    fn fetch_dag(self: Arc<Self>, heads: Vec<Cid>) -> BoxStream<'static, Result<Block, NetError>> {
-        let wanted = (self, VecDeque::from(heads), BTreeSet::new());
-        let next = |(port, mut wanted, mut seen): (Arc<Self>, VecDeque<Cid>, BTreeSet<Cid>)| async move {
-            let cid = loop {
-                let cid = wanted.pop_front()?;
-                if seen.insert(cid) && !port.own(&cid) {
-                    break cid;
-                }
-            };
-            let block = port.get(&cid).await;
-            let node = block.as_ref().ok().and_then(|block| Node::decode(&block.data).ok());
-            wanted.extend(node.into_iter().flat_map(|node| node.links));
-            if block.is_err() {
-                wanted.clear();
-            }
-            Some((block, (port, wanted, seen)))
-        };
-        stream::unfold(wanted, next).boxed()
     }
 }
 

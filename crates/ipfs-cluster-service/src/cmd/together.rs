@@ -7,7 +7,6 @@ use cluster_component::config::{Environment, Strings};
 use cluster_node::config::{Configuration, Secret};
 use cluster_node::folder::{Folder, FolderLock};
 use cluster_node::identity::Identity;
-use cluster_node::neighbours::Neighbours;
 use cluster_node::run::Signals;
 use cluster_node::wiring::Node;
 use cluster_types::{GoDuration, Multiaddr};
@@ -42,12 +41,11 @@ pub(crate) fn run(folder: &Folder, count: u16, randomports: bool) -> Result<(), 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting cluster")?;
     runtime.block_on(async {
         let mut signals = Signals::new().doing("starting cluster")?;
-        let neighbours = Neighbours::default();
         for member in &mut members {
-            start(member, &neighbours).await?;
+            start(member).await?;
         }
         println!("{}", welcome(folder, &members));
-        attend(&mut members, &neighbours, &mut signals).await?;
+        attend(&mut members, &mut signals).await?;
         tracing::info!("shutting down");
         for node in members.iter_mut().filter_map(|member| member.node.take()) {
             node.stop().await;
@@ -111,22 +109,22 @@ fn identity(member: &Member) -> Result<Identity, Failure> {
     Identity::load(&member.folder.identity_json(), None, None).doing("loading configurations")
 }
 
-async fn start(member: &mut Member, neighbours: &Neighbours) -> Result<(), Failure> {
+async fn start(member: &mut Member) -> Result<(), Failure> {
     let (configuration, identity) = (member.configuration.clone(), identity(member)?);
-    let node = Node::start_among(configuration, identity, member.folder.clone(), Some(neighbours.clone())).await;
+    let node = Node::start(configuration, identity, member.folder.clone()).await;
     member.node = Some(node.doing("starting cluster")?);
     Ok(())
 }
 
 /// Does what the lines say, until a signal.
-async fn attend(members: &mut [Member], neighbours: &Neighbours, signals: &mut Signals) -> Result<(), Failure> {
+async fn attend(members: &mut [Member], signals: &mut Signals) -> Result<(), Failure> {
     let mut lines = lines();
     loop {
         // Order: a signal is an order; so is a line; a peer that ends by itself last.
         tokio::select! {
             biased;
             () = signals.next() => return Ok(()),
-            Some(line) = lines.recv() => obey(&line, members, neighbours).await?,
+            Some(line) = lines.recv() => obey(&line, members).await?,
             place = first_ended(members) => {
                 println!("peer {} was put out of the cluster and stops", members[place].number);
                 if let Some(node) = members[place].node.take() {
@@ -163,7 +161,7 @@ fn lines() -> mpsc::Receiver<String> {
     lines
 }
 
-async fn obey(line: &str, members: &mut [Member], neighbours: &Neighbours) -> Result<(), Failure> {
+async fn obey(line: &str, members: &mut [Member]) -> Result<(), Failure> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let ([verb @ ("stop" | "start"), number], true) = (words.as_slice(), words.len() == 2) else {
         if !words.is_empty() {
@@ -181,7 +179,7 @@ async fn obey(line: &str, members: &mut [Member], neighbours: &Neighbours) -> Re
             println!("peer {number} is down");
         }
         ("start", None) => {
-            start(member, neighbours).await?;
+            start(member).await?;
             println!("peer {number} is up");
         }
         (_, node) => {

@@ -1,0 +1,4 @@
+//! Bitswap between peers of one process, and against what the reference said.
+
+mod exchange;
+mod recorded;
