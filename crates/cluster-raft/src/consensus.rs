@@ -72,6 +72,8 @@ struct Running {
     machine: Arc<Machine>,
     members: Arc<Members>,
     orders: mpsc::Sender<Order>,
+    /// The end of the log when this peer was started.
+    restored: Option<LogId>,
 }
 
 /// A snapshot that is coming in. A new one takes its place: only one leader sends, one at a time.
@@ -189,7 +191,7 @@ impl RaftConsensus {
                 return Err(ConsensusError::NoLeader("context deadline exceeded".into()));
             };
             let answer = if leader == self.me() {
-                read_index_here(&running.engine, patience.network).await
+                read_index_here(running, patience.network).await
             } else {
                 // Order: an answer before another leader: the one that is known after a start may be long gone.
                 tokio::select! {
@@ -242,7 +244,7 @@ impl RaftConsensus {
                 change_members(&running, &change).await
             }
             Message::ReadIndex if leader(&running.engine) == Some(self.me()) => {
-                read_index_here(&running.engine, self.config.network_timeout.get()).await
+                read_index_here(&running, self.config.network_timeout.get()).await
             }
             Message::AddPeer(_) | Message::RemovePeer(_) | Message::ReadIndex => {
                 Answer::NotLeader(leader(&running.engine))
@@ -339,9 +341,13 @@ async fn change_members(running: &Running, message: &Message) -> Answer {
 }
 
 /// The leader makes sure that it still leads.
-async fn read_index_here(engine: &Engine, within: Duration) -> Answer {
-    match tokio::time::timeout(within, engine.get_read_log_id()).await {
-        Ok(Ok((index, _))) => Answer::Index(index),
+///
+/// openraft takes a leader that was started anew for the leader that it was, in the same term, and then tells the index
+/// up to which it knows the log to be committed. What was acknowledged after that was last written down lies behind it,
+/// but not behind the end that the log had.
+async fn read_index_here(running: &Running, within: Duration) -> Answer {
+    match tokio::time::timeout(within, running.engine.get_read_log_id()).await {
+        Ok(Ok((index, _))) => Answer::Index(index.max(running.restored)),
         Ok(Err(error)) => Answer::Refused(error.to_string()),
         Err(_) => Answer::Refused("no majority of the members answered the leader in time".into()),
     }
@@ -375,6 +381,7 @@ impl Component for RaftConsensus {
         let courier = Arc::clone(&self.parts.courier);
         let now = u64::try_from(self.parts.clock.now().wall.unix_nanos() / 1_000).unwrap_or(0);
         let number = log.first_number(now).map_err(|e| damaged(&e))?;
+        let restored = log.state().map_err(|e| damaged(&e))?.last_log_id;
         let engine = Engine::new(
             self.me(),
             Arc::new(self.config.engine()),
@@ -405,7 +412,7 @@ impl Component for RaftConsensus {
             }
         });
         tasks.spawn_until_stopped("raft-leader", tell_of_leaders(engine.clone()));
-        let running = Running { engine, machine, members, orders };
+        let running = Running { engine, machine, members, orders, restored };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }

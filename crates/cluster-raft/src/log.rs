@@ -125,7 +125,7 @@ impl LogStore {
         damaged.map_or(Ok(entries), Err)
     }
 
-    fn state(&self) -> Result<LogState<TypeConfig>, LogError> {
+    pub(crate) fn state(&self) -> Result<LogState<TypeConfig>, LogError> {
         let purged = self.meta::<Option<LogId>>("purged")?.flatten();
         let last = match self.store.last(Table::RaftLog)? {
             Some((key, _)) => {
