@@ -87,8 +87,11 @@ pub enum Event {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Write this. Need not be durable: what is lost is found again by comparing.
+    /// Write this. Need not be durable at once: what is lost is found again by comparing.
     Record(Batch),
+    /// Make durable what was recorded, before the starts that follow: a daemon must not hold what nobody would remember
+    /// after a power cut. If that fails they are failures, and [`Tracker::not_durable`] is told.
+    Sync,
     /// Begin this work.
     Start(OpId, Kind, Cid),
     /// Give this work up; its answer will be ignored.
@@ -113,6 +116,8 @@ pub struct Tracker {
     windows: BTreeMap<Class, Window>,
     /// Due times only rise, and no two items get the same, so that nothing new sorts before what was read already.
     last_due: u64,
+    /// Rows of items that are to be pinned are durable up to this due time.
+    durable_to: u64,
 }
 
 #[derive(Debug)]
@@ -135,7 +140,15 @@ impl Tracker {
     #[must_use]
     pub fn new(config: Config) -> Self {
         let windows = Class::ALL.into_iter().map(|class| (class, Window::new())).collect();
-        Self { config, next_op: 0, flights: BTreeMap::new(), by_cid: BTreeMap::new(), windows, last_due: 0 }
+        Self {
+            config,
+            next_op: 0,
+            flights: BTreeMap::new(),
+            by_cid: BTreeMap::new(),
+            windows,
+            last_due: 0,
+            durable_to: 0,
+        }
     }
 
     /// Reads the attention index from its beginning again. Nothing should be missed without it; but what is, is found.
@@ -143,6 +156,11 @@ impl Tracker {
         for window in self.windows.values_mut().filter(|window| window.ahead.is_empty()) {
             *window = Window::new();
         }
+    }
+
+    /// What was to be made durable is not.
+    pub fn not_durable(&mut self) {
+        self.durable_to = 0;
     }
 
     /// What is being done about an item at this moment, and since when.
@@ -201,7 +219,12 @@ impl Tracker {
                 Class::Priority | Class::Normal => (Kind::Pin, self.config.concurrent_pins),
             };
             while self.count(kind) < room {
-                let Some(cid) = self.next_of(class, micros(now), store)? else { break };
+                let Some((due, cid)) = self.next_of(class, micros(now), store)? else { break };
+                if kind == Kind::Pin && due > self.durable_to {
+                    // Once for all that wait, not for each.
+                    self.durable_to = self.last_due.max(due);
+                    effects.push(Effect::Sync);
+                }
                 let op = OpId(self.next_op);
                 self.next_op += 1;
                 self.flights.insert(op, Flight { cid, kind, since: now });
@@ -229,7 +252,7 @@ impl Tracker {
     }
 
     /// The next item of a class that is due, still waits like that, and is not in flight.
-    fn next_of(&mut self, class: Class, now: u64, store: &dyn DatastoreRead) -> Result<Option<Cid>, StoreError> {
+    fn next_of(&mut self, class: Class, now: u64, store: &dyn DatastoreRead) -> Result<Option<(u64, Cid)>, StoreError> {
         loop {
             let Some(window) = self.windows.get_mut(&class) else { return Ok(None) };
             let Some((due, cid)) = window.ahead.front().copied() else {
@@ -244,7 +267,7 @@ impl Tracker {
             window.ahead.pop_front();
             let waits = read(store, &cid)?.and_then(|row| row.waiting) == Some((class, due));
             if waits && !self.by_cid.contains_key(&cid) {
-                return Ok(Some(cid));
+                return Ok(Some((due, cid)));
             }
         }
     }

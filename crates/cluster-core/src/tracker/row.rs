@@ -110,6 +110,12 @@ pub fn read_attention_key(key: &[u8]) -> Option<(Class, u64, Cid)> {
     Some((Class::from_byte(*class)?, u64::from_be_bytes(*due), Cid::from_sort_key(sort_key).ok()?))
 }
 
+/// The sort key of the item's CID in such a key.
+#[must_use]
+pub fn sort_key_of_attention(key: &[u8]) -> Option<&[u8]> {
+    key.get(9..)
+}
+
 /// Writes that an item stands like this now, and no longer as before.
 pub fn replace(batch: &mut Batch, cid: &Cid, before: Option<&Row>, after: Option<&Row>) {
     let sort_key = cid.sort_key();

@@ -85,6 +85,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Record(_) => {}
+                Effect::Sync => self.store.sync().expect("synced"),
                 Effect::Abort(op) => drop(self.aborted.insert(op)),
                 Effect::Start(op, kind, cid) => {
                     let due = self.now.unix_nanos() as u64 + self.chance.below(3_000_000_000);
@@ -262,7 +263,7 @@ fn items_of_the_same_moment_are_all_begun() {
                         begun.insert(cid);
                         done.push(op);
                     }
-                    Effect::Abort(_) => {}
+                    Effect::Abort(_) | Effect::Sync => {}
                 }
             }
             for op in done {
@@ -310,4 +311,41 @@ fn an_unpin_that_waits_outlives_a_change_of_mind() {
         let row = read(&store, &cid(1)).expect("read").expect("not forgotten");
         assert!(row.waiting.is_some() || begun.is_some(), "{aim:?}: {row:?}");
     }
+}
+
+/// What was found once: power went while a daemon held what was neither in the pinset nor in the index any more. Nobody
+/// let go of it ever again.
+#[test]
+fn rows_are_durable_before_their_pins_are_begun_once_for_all_that_wait() {
+    let (store, now) = (MemoryStore::new(), Timestamp::from_unix(1_000_000, 0));
+    let later = now.saturating_add(Duration::from_secs(1));
+    let mut machine = Tracker::new(config());
+    let mut effects = Vec::new();
+    for number in 0..7 {
+        machine.step(now, 0, Event::Track(cid(number), Aim::Pinned(now)), &store, &mut effects).expect("stepped");
+    }
+    for effect in effects.drain(..) {
+        let Effect::Record(batch) = effect else { panic!("{effect:?}") };
+        store.write(batch).expect("written");
+    }
+    let begin = |machine: &mut Tracker, done: &[OpId]| {
+        let mut effects = Vec::new();
+        for op in done {
+            machine.step(later, 0, Event::Done(*op, Ok(())), &store, &mut Vec::new()).expect("stepped");
+        }
+        machine.begin(later, &store, &mut effects).expect("begun");
+        effects
+    };
+
+    let first = begin(&mut machine, &[]);
+    let ops: Vec<OpId> =
+        first.iter().filter_map(|effect| if let Effect::Start(op, ..) = effect { Some(*op) } else { None }).collect();
+    assert!(matches!(first[..], [Effect::Sync, Effect::Start(..), Effect::Start(..), Effect::Start(..)]), "{first:?}");
+
+    // The sync was for those behind them too, until it is known to have failed.
+    let second = begin(&mut machine, &ops[..1]);
+    assert!(matches!(second[..], [Effect::Start(..)]), "{second:?}");
+    machine.not_durable();
+    let third = begin(&mut machine, &ops[1..2]);
+    assert!(matches!(third[..], [Effect::Sync, Effect::Start(..)]), "{third:?}");
 }

@@ -1,47 +1,19 @@
-//! Many members' streams of statuses becoming one: each is in the listing order, so that the merge needs constant memory.
+//! Many members' streams of statuses becoming one: each comes in the listing order, for which `source` sees, so that the
+//! merge needs constant memory.
 
 use super::MainCluster;
+use super::source::Source;
 use cluster_component::PageStream;
 use cluster_component::errors::ClusterError;
 use cluster_component::rpc::{RpcError, RpcErrorKind};
 use cluster_types::{Cid, GlobalPinInfo, PeerId, Pin, PinInfo, TrackerStatus};
 use futures::StreamExt;
 use futures::future::join_all;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// One member's stream, with the items that were read and not yet passed on.
-struct Source {
-    peer: PeerId,
-    pages: PageStream<PinInfo, RpcError>,
-    ahead: VecDeque<(Vec<u8>, PinInfo)>,
-    ended: bool,
-}
-
-impl Source {
-    fn new(peer: PeerId, pages: PageStream<PinInfo, RpcError>) -> Self {
-        Self { peer, pages, ahead: VecDeque::new(), ended: false }
-    }
-
-    /// Reads on if nothing is ahead.
-    async fn fill(&mut self) -> (PeerId, Result<(), RpcError>) {
-        (self.peer, self.try_fill().await)
-    }
-
-    async fn try_fill(&mut self) -> Result<(), RpcError> {
-        while self.ahead.is_empty() && !self.ended {
-            match self.pages.next().await {
-                Some(Ok(page)) => self.ahead.extend(page.into_iter().map(|info| (info.cid.sort_key(), info))),
-                Some(Err(error)) => {
-                    self.ended = true;
-                    return Err(error);
-                }
-                None => self.ended = true,
-            }
-        }
-        Ok(())
-    }
-}
+/// Items of lists in no order that are sorted for one listing, over all members: about 100 MB while it lasts.
+const SORTED_MAX: usize = 131_072;
 
 /// Members' streams becoming one.
 pub(super) struct Merge {
@@ -53,7 +25,12 @@ pub(super) struct Merge {
 impl Merge {
     /// The streams of these members, for a main component that knows their names.
     pub(super) fn new(cluster: Arc<MainCluster>, streams: Vec<(PeerId, PageStream<PinInfo, RpcError>)>) -> Self {
-        let sources = streams.into_iter().map(|(peer, pages)| Source::new(peer, pages)).collect();
+        let (me, sorted_max) = (cluster.parts.rpc.me(), SORTED_MAX / streams.len().max(1));
+        let source = |(peer, pages)| match peer == me {
+            true => Source::ordered(peer, pages),
+            false => Source::unknown(peer, pages, sorted_max),
+        };
+        let sources = streams.into_iter().map(source).collect();
         Self { cluster, sources, failed: BTreeMap::new() }
     }
 
@@ -70,7 +47,7 @@ impl Merge {
     }
 
     fn single(mut self) -> PageStream<GlobalPinInfo, ClusterError> {
-        let pages = self.sources.remove(0).pages;
+        let pages = self.sources.remove(0).into_pages();
         let global = |info: PinInfo| {
             let mut global = GlobalPinInfo::default();
             global.add(info);
@@ -89,10 +66,7 @@ impl Merge {
                     self.failed.insert(peer, error);
                 }
             }
-            let Some(key) = self.sources.iter().filter_map(|s| s.ahead.front()).map(|(key, _)| key).min().cloned()
-            else {
-                break;
-            };
+            let Some(key) = self.sources.iter().filter_map(Source::key).min().map(<[u8]>::to_vec) else { break };
             page.push(self.item(&key));
         }
         page
@@ -102,11 +76,7 @@ impl Merge {
     fn item(&mut self, key: &[u8]) -> GlobalPinInfo {
         let mut global = GlobalPinInfo::default();
         for source in &mut self.sources {
-            if source.ahead.front().is_some_and(|(front, _)| front == key)
-                && let Some((_, info)) = source.ahead.pop_front()
-            {
-                global.add(info);
-            }
+            source.take(key).into_iter().for_each(|info| global.add(info));
         }
         let now = self.cluster.parts.clock.now().wall;
         let cid = global.cid.unwrap_or_else(|| Cid::from_sort_key(key).unwrap_or_else(|_| Cid(Default::default())));

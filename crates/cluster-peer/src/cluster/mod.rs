@@ -11,6 +11,7 @@ mod membership;
 mod merge;
 mod pin;
 mod repin;
+mod source;
 mod status;
 mod upkeep;
 

@@ -113,7 +113,7 @@ impl MainCluster {
         }
     }
 
-    /// Streams of all members, merged by CID: each is in the listing order.
+    /// Streams of all members, merged by CID.
     pub(super) fn list_status(self: Arc<Self>, filter: TrackerStatus) -> PageStream<GlobalPinInfo, ClusterError> {
         self.merged(move |this, peer| this.parts.rpc.stream::<TrackerRpc::StatusAll>(Target::Peer(peer), filter))
     }

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl TrackerShell {
     /// Finds pins that have no row or a wrong one, and rows that have no pin.
@@ -22,13 +23,16 @@ impl TrackerShell {
                 Err(error) => return tracing::error!(%error, "the pinset cannot be compared"),
             };
             let events: Vec<_> = pins.iter().map(|pin| Event::Compare(pin.cid, self.aim(pin))).collect();
-            self.log_store_error(self.apply(events));
+            if let Err(error) = self.apply(events) {
+                return self.log_store_error(Err(error));
+            }
             match pins.last() {
                 Some(pin) if pins.len() == PAGE_MAX => after = Some(pin.cid),
                 _ => break,
             }
             tokio::task::yield_now().await;
         }
+        self.compared.store(true, Ordering::Release);
         self.log_store_error(self.drop_rows_without_pins().await);
     }
 

@@ -1,15 +1,21 @@
 //! How items stand: read from the index, with what is in flight and the daemon's word laid over it.
 
+use super::scans::{BothScans, Gone};
 use super::shell::TrackerShell;
-use cluster_component::errors::{StateError, TrackerError};
+use cluster_component::errors::TrackerError;
 use cluster_component::{PAGE_MAX, PageStream};
 use cluster_core::tracker::machine::{Aim, Event, Kind, read};
-use cluster_core::tracker::row::{Class, Row, read_attention_key};
-use cluster_types::store::{DatastoreReadExt, StoreError, Table};
+use cluster_core::tracker::row::{Class, Row, sort_key_of_attention};
+use cluster_types::store::{StoreError, Table};
 use cluster_types::{Cid, Pin, PinInfo, PinInfoShort, Timestamp, TrackerStatus};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+
+/// Items that wait are put into the listing order by sorting their keys, up to so many: about 3 MB while one list is
+/// read. Beyond, the whole pinset is read, which is in that order.
+const SORTED_MAX: usize = 32_768;
 
 impl TrackerShell {
     fn info(&self, cid: Cid, pin: Option<&Pin>, short: PinInfoShort) -> PinInfo {
@@ -60,40 +66,43 @@ impl TrackerShell {
         self.machine.lock().unwrap_or_else(PoisonError::into_inner).in_flight(cid)
     }
 
-    /// Items of one page of pins, with their rows beside them.
-    fn page(&self, pins: Vec<Pin>, filter: TrackerStatus, base: &PinInfoShort) -> Result<Vec<PinInfo>, StoreError> {
-        let (Some(first), Some(last)) = (pins.first(), pins.last()) else { return Ok(Vec::new()) };
-        let mut rows = Vec::with_capacity(pins.len());
-        let (from, to) = (first.cid.sort_key(), last.cid.sort_key());
-        let range = (Bound::Included(from.as_slice()), Bound::Included(to.as_slice()));
-        self.parts.store.scan(Table::Status, range.0, range.1, &mut |key, row| {
-            rows.extend(Row::decode(row).map(|row| (key.to_vec(), row)));
-            ControlFlow::Continue(())
-        })?;
-        // Both are in the order of their keys: each row is passed once.
-        let mut rows = rows.into_iter().peekable();
-        let mut infos = Vec::with_capacity(pins.len());
+    /// How the next items of both scans stand: a pin without a row is about to be queued, a row without a pin is about to
+    /// be unpinned.
+    fn page(
+        &self,
+        both: &mut BothScans,
+        filter: TrackerStatus,
+        gone: Gone,
+        base: &PinInfoShort,
+    ) -> Result<Option<Vec<PinInfo>>, TrackerError> {
+        let pairs = both.next_pairs(&*self.state, &*self.parts.store)?;
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let mut infos = Vec::with_capacity(pairs.len());
         let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        for pin in pins {
-            let key = pin.cid.sort_key();
-            while rows.next_if(|(other, _)| *other < key).is_some() {}
-            let short = match rows.next_if(|(other, _)| *other == key) {
-                Some((_, row)) => self.short_of_row(&row, machine.in_flight(&pin.cid), base),
-                // Not seen yet: it is about to be queued.
-                None => {
-                    let status = match self.aim(&pin) {
+        for (cid, pin, row) in pairs {
+            let short = match (&pin, row) {
+                (None, _) if gone == Gone::LeftOut => continue,
+                (_, Some(row)) => self.short_of_row(&row, machine.in_flight(&cid), base),
+                (Some(pin), None) => {
+                    let status = match self.aim(pin) {
                         Aim::Sharded => TrackerStatus::SHARDED,
                         Aim::Remote => TrackerStatus::REMOTE,
                         _ => TrackerStatus::PIN_QUEUED,
                     };
                     PinInfoShort { status, timestamp: pin.timestamp, ..base.clone() }
                 }
+                (None, None) => continue,
             };
             if short.status.matches(filter) {
-                infos.push(self.own_info(pin, short));
+                infos.push(match pin {
+                    Some(pin) => self.own_info(pin, short),
+                    None => self.info(cid, None, short),
+                });
             }
         }
-        Ok(infos)
+        Ok(Some(infos))
     }
 
     /// As [`info`](Self::info), with the pin's parts moved and not copied.
@@ -110,25 +119,36 @@ impl TrackerShell {
         }
     }
 
-    /// Items that are being worked on or failed, from the index of those alone.
-    fn attention_page(
-        &self,
-        after: &[u8],
-        filter: TrackerStatus,
-    ) -> Result<(Vec<PinInfo>, Option<Vec<u8>>), TrackerError> {
-        let rows = self.parts.store.page(Table::Attention, Bound::Excluded(after), PAGE_MAX)?;
+    /// The keys of all items that are being worked on or failed, in the listing order; `None` if there are too many to
+    /// sort, or if the index is not known to name them all.
+    fn attention(&self) -> Result<Option<Vec<Vec<u8>>>, StoreError> {
+        if !self.compared.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        let mut keys = Vec::new();
+        self.parts.store.scan(Table::Attention, Bound::Unbounded, Bound::Unbounded, &mut |key, _| {
+            keys.extend(sort_key_of_attention(key).map(<[u8]>::to_vec));
+            if keys.len() <= SORTED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if keys.len() > SORTED_MAX {
+            return Ok(None);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(Some(keys))
+    }
+
+    fn attention_page(&self, keys: &[Vec<u8>], filter: TrackerStatus) -> Result<Vec<PinInfo>, TrackerError> {
         let base = self.short(TrackerStatus::UNDEFINED, Timestamp::ZERO, "");
         let mut infos = Vec::new();
-        for (key, _) in &rows {
-            let Some((_, _, cid)) = read_attention_key(key) else { continue };
+        for cid in keys.iter().filter_map(|key| Cid::from_sort_key(key).ok()) {
             let Some(row) = read(&*self.parts.store, &cid)? else { continue };
             let short = self.short_of_row(&row, self.flight(&cid), &base);
             if short.status.matches(filter) {
                 infos.push(self.info(cid, self.state.get(&cid)?.as_ref(), short));
             }
         }
-        let next = (rows.len() == PAGE_MAX).then(|| rows.last().map(|(key, _)| key.to_vec())).flatten();
-        Ok((infos, next))
+        Ok(infos)
     }
 
     /// The daemon's word on an item that is thought to be at rest.
@@ -175,25 +195,45 @@ impl TrackerShell {
     }
 
     /// A merge of two ordered scans, page by page: constant memory, whatever the pinset.
-    pub(super) fn list_all(self: Arc<Self>, filter: TrackerStatus) -> PageStream<PinInfo, TrackerError> {
+    pub(super) fn list_all(self: Arc<Self>, filter: TrackerStatus, gone: Gone) -> PageStream<PinInfo, TrackerError> {
         let base = self.short(TrackerStatus::UNDEFINED, Timestamp::ZERO, "");
-        let pages = Arc::clone(&self.state).list().map(move |page| -> Result<Vec<PinInfo>, TrackerError> {
-            Ok(self.page(page.map_err(|e: StateError| TrackerError::from(e))?, filter, &base)?)
+        let start = (self, Some(BothScans::default()), base);
+        let pages = futures::stream::unfold(start, move |(this, both, base)| async move {
+            let mut both = both?;
+            loop {
+                match this.page(&mut both, filter, gone, &base) {
+                    Ok(None) => return None,
+                    // Much may be read before anything matches: others get their turn meanwhile.
+                    Ok(Some(infos)) if infos.is_empty() => tokio::task::yield_now().await,
+                    Ok(Some(infos)) => return Some((Ok(infos), (this, Some(both), base))),
+                    Err(error) => return Some((Err(error), (this, None, base))),
+                }
+            }
         });
-        pages.filter(|page| std::future::ready(!matches!(page, Ok(items) if items.is_empty()))).boxed()
+        pages.boxed()
     }
 
-    /// Costs what it returns, not what the pinset has.
+    /// Items that are being worked on or failed. Costs what it returns, not what the pinset has: but for a start, when
+    /// pins may have no row yet, and when too many wait to be sorted.
     pub(super) fn list_attention(self: Arc<Self>, filter: TrackerStatus) -> PageStream<PinInfo, TrackerError> {
-        let pages = futures::stream::unfold((self, Some(Vec::new())), move |(this, after)| {
-            let page = after.map(|after| this.attention_page(&after, filter));
-            let next = match page {
-                None => None,
-                Some(Ok((infos, next))) => Some((Ok(infos), (this, next))),
-                Some(Err(error)) => Some((Err(error), (this, None))),
-            };
-            std::future::ready(next).boxed()
+        let keys = match self.attention() {
+            Ok(Some(keys)) => keys,
+            Ok(None) => return self.list_all(filter, Gone::Listed),
+            Err(error) => return futures::stream::iter([Err(error.into())]).boxed(),
+        };
+        let pages = futures::stream::unfold((self, keys, 0), move |(this, keys, mut at)| async move {
+            while at < keys.len() {
+                let end = (at + PAGE_MAX).min(keys.len());
+                let page = this.attention_page(&keys[at..end], filter);
+                // Nothing comes behind an error.
+                at = if page.is_ok() { end } else { keys.len() };
+                if !matches!(&page, Ok(infos) if infos.is_empty()) {
+                    return Some((page, (this, keys, at)));
+                }
+                tokio::task::yield_now().await;
+            }
+            None
         });
-        pages.filter(|page| std::future::ready(!matches!(page, Ok(items) if items.is_empty()))).boxed()
+        pages.boxed()
     }
 }

@@ -1,10 +1,12 @@
 //! Trackers: make the daemon hold what the pinset says it shall. One file for each, and what they share: [`shell`] (work
-//! and orders), `compare` (with pinset and daemon), `listing` (how items stand).
+//! and orders), `compare` (with pinset and daemon), `listing` and `scans` (how
+//! items stand).
 
 mod compare;
 pub mod config;
 mod listing;
 pub mod maptracker;
+mod scans;
 pub mod shell;
 pub mod stateless;
 

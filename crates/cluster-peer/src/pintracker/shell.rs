@@ -4,6 +4,7 @@
 //! Changes of the pinset are hints. At the start, after missed changes, and again and again after that, the pinset is
 //! compared with the index, and the index with the daemon, page by page behind all other work.
 
+use super::scans::Gone;
 use async_trait::async_trait;
 use cluster_component::PageStream;
 use cluster_component::component::{Component, Consensus, IpfsConnector, PinTracker, PinsetChange, StateRead};
@@ -18,6 +19,7 @@ use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +71,8 @@ pub(super) struct TrackerShell {
     pub(super) state: Arc<dyn StateRead>,
     pub(super) machine: Mutex<Tracker>,
     memory: Memory,
+    /// Whether every pin has its row: not before the first comparison, and not while missed changes are looked for.
+    pub(super) compared: AtomicBool,
     aborts: Mutex<BTreeMap<OpId, CancellationToken>>,
     tasks: Mutex<Option<TaskScope>>,
 }
@@ -83,7 +87,16 @@ impl TrackerShell {
     fn new(key: &'static str, rules: Config, memory: Memory, parts: Parts) -> Self {
         let state = parts.consensus.state();
         let machine = Mutex::new(Tracker::new(rules));
-        Self { key, parts, state, machine, memory, aborts: Mutex::default(), tasks: Mutex::default() }
+        Self {
+            key,
+            parts,
+            state,
+            machine,
+            memory,
+            compared: AtomicBool::new(false),
+            aborts: Mutex::default(),
+            tasks: Mutex::default(),
+        }
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -92,25 +105,57 @@ impl TrackerShell {
 
     /// Gives events to the machine, writes what it records, and begins what it may.
     pub(super) fn apply(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) -> Result<(), StoreError> {
-        let (mut effects, now, store) = (Vec::new(), self.now(), &*self.parts.store);
+        let mut effects = Vec::new();
         {
             let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-            for event in events {
-                let mut recorded = Vec::new();
-                machine.step(now, self.parts.entropy.next_u64(), event, store, &mut recorded)?;
-                for effect in recorded {
-                    match effect {
-                        Effect::Record(batch) => store.write(batch)?,
-                        other => effects.push(other),
-                    }
-                }
-            }
+            self.record(&mut machine, events, &mut effects)?;
             if self.is_running() {
-                machine.begin(now, store, &mut effects)?;
+                machine.begin(self.now(), &*self.parts.store, &mut effects)?;
             }
         }
-        effects.into_iter().for_each(|effect| self.carry_out(effect));
+        self.carry_out_all(effects)
+    }
+
+    /// Steps and writes; leaves the other effects to the caller.
+    fn record(
+        &self,
+        machine: &mut Tracker,
+        events: impl IntoIterator<Item = Event>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let (now, store) = (self.now(), &*self.parts.store);
+        for event in events {
+            let mut recorded = Vec::new();
+            machine.step(now, self.parts.entropy.next_u64(), event, store, &mut recorded)?;
+            for effect in recorded {
+                match effect {
+                    Effect::Record(batch) => store.write(batch)?,
+                    other => effects.push(other),
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// What cannot be made durable is not begun, and tried again as any other failure.
+    fn carry_out_all(self: &Arc<Self>, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let (mut durable, mut failed) = (Ok(()), Vec::new());
+        for effect in effects {
+            match (effect, &durable) {
+                (Effect::Sync, _) => durable = self.parts.store.sync(),
+                (Effect::Start(op, ..), Err(error)) => {
+                    let message = format!("not begun: the status index cannot be made durable: {error}");
+                    failed.push(Event::Done(op, Err(Failure { message })));
+                }
+                (effect, _) => self.carry_out(effect),
+            }
+        }
+        if durable.is_err() {
+            let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+            machine.not_durable();
+            self.record(&mut machine, failed, &mut Vec::new())?;
+        }
+        durable
     }
 
     fn is_running(&self) -> bool {
@@ -119,7 +164,7 @@ impl TrackerShell {
 
     fn carry_out(self: &Arc<Self>, effect: Effect) {
         match effect {
-            Effect::Record(_) => {}
+            Effect::Record(_) | Effect::Sync => {}
             Effect::Abort(op) => {
                 if let Some(token) = self.aborts.lock().unwrap_or_else(PoisonError::into_inner).remove(&op) {
                     token.cancel();
@@ -185,7 +230,10 @@ impl TrackerShell {
                 match change {
                     PinsetChange::Pinned(pin) => events.push(Event::Track(pin.cid, self.aim(&pin))),
                     PinsetChange::Unpinned(cid) => events.push(Event::Track(cid, Aim::Gone)),
-                    PinsetChange::Resync => self.compare_with_pinset().await,
+                    PinsetChange::Resync => {
+                        self.compared.store(false, Ordering::Release);
+                        self.compare_with_pinset().await;
+                    }
                 }
             }
             self.log_store_error(self.apply(events));
@@ -253,7 +301,7 @@ impl PinTracker for Tracked {
         let at_rest = TrackerStatus::PINNED | TrackerStatus::REMOTE | TrackerStatus::SHARDED;
         let everything = filter == TrackerStatus::UNDEFINED || filter.intersects(at_rest);
         let tracker = Arc::clone(&self.0);
-        if everything { tracker.list_all(filter) } else { tracker.list_attention(filter) }
+        if everything { tracker.list_all(filter, Gone::LeftOut) } else { tracker.list_attention(filter) }
     }
 
     async fn recover(&self, cid: &Cid) -> Result<PinInfo, TrackerError> {

@@ -10,9 +10,9 @@ use cluster_testkit::contract::tracker::Subject;
 use cluster_testkit::contract::{self, cid, pin};
 use cluster_testkit::{FakeConnector, FakeConsensus, ManualClock, TokioSpawn, eventually};
 use cluster_types::store::Datastore;
-use cluster_types::{IpfsId, IpfsPinStatus, PeerId, TrackerStatus};
-use futures::FutureExt;
+use cluster_types::{Cid, IpfsId, IpfsPinStatus, PeerId, TrackerStatus};
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -188,5 +188,59 @@ async fn nothing_is_tried_again_before_its_time() {
 
     world.clock.advance(Duration::from_secs(2));
     eventually("it is held", || world.daemon.holds(&cid(1)).is_some()).await;
+    tasks.stop().await;
+}
+
+async fn listed(tracker: &Arc<dyn PinTracker>, filter: TrackerStatus) -> Vec<(Cid, TrackerStatus)> {
+    let pages: Vec<_> = Arc::clone(tracker).status_all(filter).collect().await;
+    let infos = pages.into_iter().flat_map(|page| page.expect("a page"));
+    infos.map(|info| (info.cid, info.status.status)).collect()
+}
+
+fn in_listing_order(numbers: impl IntoIterator<Item = u64>) -> Vec<Cid> {
+    let mut cids: Vec<Cid> = numbers.into_iter().map(cid).collect();
+    cids.sort_by_key(Cid::sort_key);
+    cids
+}
+
+/// The index knows nothing of a pin before it was compared with the pinset: what waits was listed as nothing then.
+#[tokio::test]
+async fn pins_without_rows_are_listed_as_queued_before_the_first_comparison() {
+    for make in [on_disk as fn(Parts) -> Tracked, in_memory] {
+        let world = World::new();
+        for number in 0..2_500 {
+            world.consensus.log_pin(pin(number, "p")).await.expect("pinned");
+        }
+
+        // Nothing of the tracker has run yet: this test's thread is the only one.
+        let (tracker, tasks) = world.start(make).await;
+        let queued = listed(&tracker, TrackerStatus::QUEUED).await;
+
+        let expected = in_listing_order(0..2_500).into_iter().map(|cid| (cid, TrackerStatus::PIN_QUEUED));
+        assert_eq!(queued, expected.collect::<Vec<_>>());
+        tasks.stop().await;
+    }
+}
+
+/// Items wait in the order in which they are due, and are listed in that of their names: other peers merge such lists.
+#[tokio::test]
+async fn what_failed_is_listed_in_the_listing_order_with_what_is_to_be_unpinned() {
+    let world = World::new();
+    let (tracker, tasks) = world.start(on_disk).await;
+    world.consensus.log_pin(pin(99, "p")).await.expect("pinned");
+    eventually("it is held", || world.daemon.holds(&cid(99)).is_some()).await;
+    world.daemon.world().stuck.insert(cid(99), "busy".into());
+    for number in (0..20).rev() {
+        world.daemon.world().unpinnable.insert(cid(number), "no".into());
+        world.consensus.log_pin(pin(number, "p")).await.expect("pinned");
+        world.clock.advance(Duration::from_millis(10));
+    }
+    world.consensus.log_unpin(&cid(99)).await.expect("unpinned");
+    let working = TrackerStatus::QUEUED | TrackerStatus::PINNING | TrackerStatus::UNPINNING | TrackerStatus::ERROR;
+    let all_known = || listed(&tracker, working).now_or_never().is_some_and(|list| list.len() == 21);
+    eventually("all have rows", all_known).await;
+
+    let cids: Vec<Cid> = listed(&tracker, working).await.into_iter().map(|(cid, _)| cid).collect();
+    assert_eq!(cids, in_listing_order((0..20).chain([99])));
     tasks.stop().await;
 }
