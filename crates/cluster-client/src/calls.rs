@@ -6,7 +6,7 @@ use crate::stream::Values;
 use crate::upload::Upload;
 use cluster_types::{
     AddParams, Added, Alert, BandwidthByProtocol, Cid, ConnectGraph, GlobalPinInfo, GlobalRepoGc, Metric, PeerId,
-    PeerInfo, Pin, PinOptions, Version, pin_query,
+    PeerInfo, Pin, PinOptions, StateDigest, Version, pin_query,
 };
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -209,6 +209,14 @@ impl Client {
             return Err(ClientError::Local("bad metric name".into()));
         }
         self.object(Ask::get(format!("/monitor/metrics/{}", utf8_percent_encode(name, PATH)))).await
+    }
+
+    /// What stands for the peer's whole pinset.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn state_digest(&self) -> Result<StateDigest, ClientError> {
+        self.object(Ask::get("/state/digest")).await
     }
 
     /// What was noticed of failing peers.

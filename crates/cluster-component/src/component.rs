@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_types::{
     AddParams, Added, Alert, BandwidthByProtocol, Cid, ConnectGraph, GlobalPinInfo, GlobalRepoGc, IpfsId, IpfsPin,
-    IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin, PinInfo, PinOptions, RepoGc, RepoGcKey,
-    RepoStat, Timestamp, TrackerStatus,
+    IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin, PinInfo, PinOptions, PinsetDigest, RepoGc,
+    RepoGcKey, RepoStat, Timestamp, TrackerStatus,
 };
 use futures::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,6 +166,12 @@ pub trait StateRead: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn len(&self) -> Result<u64, StateError>;
+
+    /// What stands for the whole pinset: the same at two peers whose pinsets are the same.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn digest(&self) -> Result<PinsetDigest, StateError>;
 
     /// Whether there is none.
     ///

@@ -24,8 +24,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-/// Changes that a listener may be behind before it is told to compare everything.
-const CHANGES_BEHIND_MAX: usize = 65_536;
+/// Changes that a listener may be behind before it is told to compare everything. Room for all is taken at once, about
+/// 150 bytes each.
+const CHANGES_BEHIND_MAX: usize = 4_096;
 
 /// Messages to the network that may wait.
 const OUTBOUND_MAX: usize = 4_096;
@@ -106,7 +107,7 @@ impl CrdtConsensus {
         let trust = config.trust().map_err(|e| StartError { component: "crdt", reason: e.message })?;
         let behind = match parts.writer {
             WriterOn::Thread => CHANGES_BEHIND_MAX,
-            WriterOn::Task => CHANGES_BEHIND_MAX / 64, // Room is taken at once, and a simulation starts many.
+            WriterOn::Task => CHANGES_BEHIND_MAX / 4, // A simulation starts many.
         };
         let (changes, _) = broadcast::channel(behind);
         let notes = Arc::new(Notes::new(Arc::clone(&parts.store)));

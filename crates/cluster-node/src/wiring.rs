@@ -396,6 +396,7 @@ fn tracker(
         store: Arc::clone(&base.store),
         consensus: Arc::clone(consensus),
         connector: Arc::clone(connector),
+        others: pintracker::ask_by_rpc(base.rpc.clone(), Arc::clone(&base.clock)),
         clock: Arc::clone(&base.clock),
         entropy: Box::new(SystemEntropy::new()),
     };

@@ -30,8 +30,9 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
-/// Changes that a listener may be behind before it is told to compare everything.
-const CHANGES_BEHIND_MAX: usize = 65_536;
+/// Changes that a listener may be behind before it is told to compare everything. Room for all is taken at once, about
+/// 150 bytes each.
+const CHANGES_BEHIND_MAX: usize = 4_096;
 
 /// How often it is looked whether a change of the members was cut short.
 const UPKEEP: Duration = Duration::from_secs(1);

@@ -9,6 +9,7 @@
 pub mod add;
 pub mod address;
 pub mod cid;
+pub mod digest;
 pub mod duration;
 pub mod error;
 pub mod graph_svg;
@@ -30,6 +31,7 @@ pub mod time;
 
 pub use self::add::{AddFormat, AddLayout, AddParams, Added};
 pub use self::cid::Cid;
+pub use self::digest::{PinsetDigest, StateDigest};
 pub use self::duration::GoDuration;
 pub use self::error::ErrorBody;
 pub use self::ipfs::{IpfsId, IpfsPin, IpfsPinStatus, RepoGcKey, RepoStat};

@@ -89,6 +89,9 @@ pub(crate) enum Command {
     /// Cluster monitoring information
     #[command(subcommand, arg_required_else_help = true)]
     Health(Health),
+    /// Look at the pinset of the contacted peer as a whole
+    #[command(subcommand, arg_required_else_help = true)]
+    State(State),
     /// Manage IPFS daemon
     #[command(subcommand, arg_required_else_help = true)]
     Ipfs(Ipfs),
@@ -359,6 +362,12 @@ pub(crate) enum Health {
     },
     /// List alerts
     Alerts,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum State {
+    /// Show its digest and how many pins it has: peers with the same pinset show the same
+    Digest,
 }
 
 #[derive(Debug, Subcommand)]

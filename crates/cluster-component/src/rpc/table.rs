@@ -5,12 +5,13 @@ use super::error::RpcError;
 use super::method::{Form, Method, MethodInfo, Policy, Shape, StreamMethod, UnaryMethod, UploadMethod};
 use super::server::{self, Run, Served};
 use crate::PageStream;
+use crate::component::StateRead;
 use crate::errors::ClusterError;
 use crate::ports::Block;
 use cluster_types::{
     Alert, BandwidthByProtocol as Traffic, Cid as CidOf, ConnectGraph as ConnectGraphOf, GlobalPinInfo, GlobalRepoGc,
     IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin as PinOf, PinInfo, PinOptions,
-    RepoGc as RepoGcOf, RepoStat as RepoStatOf, TrackerStatus, Version as VersionOf,
+    RepoGc as RepoGcOf, RepoStat as RepoStatOf, StateDigest as StateDigestOf, TrackerStatus, Version as VersionOf,
 };
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -92,6 +93,10 @@ fn value<T>(value: T) -> std::future::Ready<Result<T, RpcError>> {
     std::future::ready(Ok(value))
 }
 
+fn digest(state: &dyn StateRead) -> Result<StateDigestOf, ClusterError> {
+    Ok(StateDigestOf { pins: state.len()?, digest: state.digest()? })
+}
+
 rpc_table! {
     /// The main component.
     Cluster {
@@ -147,6 +152,8 @@ rpc_table! {
         Closed unary RepoGC (()) -> GlobalRepoGc = |c, ()| c.cluster.repo_gc();
         /// Collects garbage at this peer.
         Trusted unary RepoGCLocal (()) -> RepoGcOf = |c, ()| c.cluster.repo_gc_local();
+        /// What stands for the whole pinset.
+        Closed unary StateDigest (()) -> StateDigestOf = |c, ()| async move { digest(&*c.consensus.state()) };
         /// What was noticed of failing peers, newest first.
         Closed unary Alerts (()) -> Vec<Alert> = |c, ()| value(c.cluster.alerts());
         /// The daemon of a peer, from its latest ping.

@@ -4,6 +4,7 @@
 //! crdt_meta      "version"             → 1
 //!                "next"                → number of the next node, 8 bytes big-endian
 //!                "count"               → pins that are listed, 8 bytes big-endian
+//!                "digest"              → what stands for those pins, 32 bytes; written with the first change
 //!                "dirty"               → empty: blocks may be missing below the heads
 //!                "h" + CID             → height of this head, 8 bytes big-endian
 //! crdt_index     multihash of a node   → number, 8 bytes big-endian, and 1 if it is processed, else 0

@@ -5,13 +5,14 @@
 //! that a crash cut goes on at the next start, where go-ds-crdt forgets it.
 
 use super::delta::{self, Delta, Element, Node};
-use super::keys::{VERSION, cid_of_row_key, key_of_cid};
+use super::keys::{VERSION, cid_of_row_key, element_value, key_of_cid};
 use super::set::{Merge, SetChange};
+use crate::pinset::digest;
 use bytes::Bytes;
-use cluster_types::Cid;
 use cluster_types::store::{Batch, DatastoreRead, DatastoreReadExt, StoreError, Table};
+use cluster_types::{Cid, PinsetDigest};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 /// A delta is closed once it is so large; it can exceed this by one change. As the reference: blocks of its DAG pass
 /// through bitswap, which takes 2 MiB.
@@ -29,6 +30,7 @@ const BELOW_RESUMED: u32 = 64;
 const KEY_VERSION: &[u8] = b"version";
 const KEY_NEXT: &[u8] = b"next";
 const KEY_COUNT: &[u8] = b"count";
+const KEY_DIGEST: &[u8] = b"digest";
 const PREFIX_HEAD: &[u8] = b"h";
 const PREFIX_WANTED: &[u8] = b"w";
 
@@ -110,6 +112,7 @@ pub struct Replica {
     heads: BTreeMap<Cid, u64>,
     next_number: u64,
     count: u64,
+    digest: PinsetDigest,
     /// Block → the announced head it was reached from, and that head's height (0 until the head itself is here).
     wanted: BTreeMap<Cid, (Cid, u64)>,
     /// How many blocks each walk has brought, by its root: the further it has come, the more are asked for at a time.
@@ -130,8 +133,12 @@ impl Replica {
                 other => return Err(ReplicaError::UnknownVersion(other.copied().unwrap_or(0))),
             }
         }
-        let mut replica =
-            Self { next_number: number(store, KEY_NEXT)?, count: number(store, KEY_COUNT)?, ..Self::default() };
+        let mut replica = Self {
+            next_number: number(store, KEY_NEXT)?,
+            count: number(store, KEY_COUNT)?,
+            digest: pin_digest(store)?,
+            ..Self::default()
+        };
         for_each(store, PREFIX_HEAD, |cid, value| {
             replica.heads.extend(u64_of(value).map(|height| (cid, height)));
         })?;
@@ -153,6 +160,12 @@ impl Replica {
     #[must_use]
     pub fn pin_count(&self) -> u64 {
         self.count
+    }
+
+    /// What stands for them all.
+    #[must_use]
+    pub fn pin_digest(&self) -> PinsetDigest {
+        self.digest
     }
 
     /// Blocks that walks want; to be asked for again after a start.
@@ -369,13 +382,16 @@ impl<'a> Step<'a> {
     fn end(self, effects: &mut Vec<Effect>) {
         let next_number = self.merge.next_number();
         let count = self.replica.count.saturating_add_signed(self.merge.count_change);
+        let digest = self.replica.digest.and(self.merge.digest_change);
         let mut batch = self.merge.into_batch();
         if self.merged {
             batch.put(Table::CrdtMeta, KEY_VERSION, vec![VERSION]);
             batch.put(Table::CrdtMeta, KEY_NEXT, next_number.to_be_bytes().to_vec());
             batch.put(Table::CrdtMeta, KEY_COUNT, count.to_be_bytes().to_vec());
             self.replica.next_number = next_number;
+            batch.put(Table::CrdtMeta, KEY_DIGEST, digest.to_bytes().to_vec());
             self.replica.count = count;
+            self.replica.digest = digest;
         }
         let (heads, wanted) = &self.before;
         write_difference(&mut batch, PREFIX_HEAD, heads, &self.replica.heads, |height| height.to_be_bytes().to_vec());
@@ -458,6 +474,33 @@ fn number(store: &dyn DatastoreRead, key: &[u8]) -> Result<u64, StoreError> {
 /// When the store cannot be read.
 pub fn pin_count(store: &dyn DatastoreRead) -> Result<u64, StoreError> {
     number(store, KEY_COUNT)
+}
+
+/// What stands for the pins that a store lists. A store of before there were digests is read once, until its next change.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn pin_digest(store: &dyn DatastoreRead) -> Result<PinsetDigest, StoreError> {
+    let stored = store.get(Table::CrdtMeta, KEY_DIGEST)?;
+    match stored.as_deref().and_then(|bytes| bytes.try_into().ok()) {
+        Some(bytes) => Ok(PinsetDigest::from_bytes(bytes)),
+        None => read_digest(store),
+    }
+}
+
+/// The same, from the rows themselves: what [`pin_digest`] must be.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn read_digest(store: &dyn DatastoreRead) -> Result<PinsetDigest, StoreError> {
+    let mut found = PinsetDigest::default();
+    store.scan(Table::CrdtElements, Bound::Unbounded, Bound::Unbounded, &mut |key, row| {
+        if let (Some(_), Some(value)) = (cid_of_row_key(key), element_value(row)) {
+            found.add(&digest::of_pin(key, value));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 fn u64_of(bytes: &[u8]) -> Option<u64> {

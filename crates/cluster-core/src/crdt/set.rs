@@ -7,8 +7,9 @@
 use super::delta::{Delta, Element, Node};
 use super::keys::{NodeNumber, block_key};
 use super::keys::{Row, cid_of_row_key, multihash_of_block_key, row_key, tomb_key};
-use cluster_types::Cid;
+use crate::pinset::digest;
 use cluster_types::store::{Batch, DatastoreRead, StoreError, Table};
+use cluster_types::{Cid, PinsetDigest};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a merge changed for those who look at the pinset.
@@ -38,6 +39,8 @@ pub struct Merge<'a> {
     next_number: NodeNumber,
     /// How many more pins are listed than before; negative for fewer.
     pub count_change: i64,
+    /// How their digest changes.
+    pub digest_change: PinsetDigest,
 }
 
 impl std::fmt::Debug for Merge<'_> {
@@ -58,6 +61,7 @@ impl<'a> Merge<'a> {
             blocks: BTreeMap::new(),
             next_number,
             count_change: 0,
+            digest_change: PinsetDigest::default(),
         }
     }
 
@@ -138,9 +142,11 @@ impl<'a> Merge<'a> {
         }
     }
 
-    fn set_row(&mut self, key: Vec<u8>, before: bool, row: Option<Row>) {
+    fn set_row(&mut self, key: Vec<u8>, before: Option<&[u8]>, row: Option<Row>) {
         if cid_of_row_key(&key).is_some() {
-            self.count_change += i64::from(row.is_some()) - i64::from(before);
+            let after = row.as_ref().map(|row| row.value.as_slice());
+            self.count_change += i64::from(after.is_some()) - i64::from(before.is_some());
+            self.digest_change = self.digest_change.and(digest::change(&key, before, after));
         }
         self.rows.insert(key, row);
     }
@@ -185,11 +191,11 @@ impl<'a> Merge<'a> {
         match self.best_of(&row.adders, text)? {
             Some((priority, value)) => {
                 changes.push(SetChange::Put { key: key.clone(), value: value.clone() });
-                self.set_row(key, true, Some(Row { priority, value, adders: row.adders }));
+                self.set_row(key, Some(&row.value), Some(Row { priority, value, adders: row.adders }));
             }
             None => {
                 changes.push(SetChange::Removed { key: key.clone() });
-                self.set_row(key, true, None);
+                self.set_row(key, Some(&row.value), None);
             }
         }
         Ok(())
@@ -227,7 +233,7 @@ impl<'a> Merge<'a> {
                 continue;
             }
             let row = self.row(&key)?;
-            let existed = row.is_some();
+            let existed = row.as_ref().map(|row| row.value.clone());
             let current =
                 before.entry(key.clone()).or_insert_with(|| row.as_ref().map(|r| (r.priority, r.value.clone())));
             let wins =
@@ -241,7 +247,7 @@ impl<'a> Merge<'a> {
                 row.value.clone_from(&element.value);
                 changes.push(SetChange::Put { key: key.clone(), value: element.value.clone() });
             }
-            self.set_row(key, existed, Some(row));
+            self.set_row(key, existed.as_deref(), Some(row));
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 //! As the reference: `cluster.go`, setupPin, checkPinType, setupReplicationFactor, PinUpdate, Unpin. The texts of errors
 //! are its own, since clients compare them.
 
+pub mod digest;
 pub mod expiry;
+pub mod leaving;
 
 use cluster_types::{Cid, Pin, PinMode, PinOptions, PinType, Timestamp};
 

@@ -4,10 +4,11 @@
 use crate::chance::{Chance, seeds};
 use bytes::Bytes;
 use cluster_core::crdt::keys::{cid_of_row_key, element_value};
+use cluster_core::crdt::replica::{pin_digest, read_digest};
 use cluster_core::crdt::{Effect, Event, LocalChange, Node, Replica};
 use cluster_datastore::MemoryStore;
 use cluster_types::Cid;
-use cluster_types::store::{Datastore, DatastoreRead, DatastoreReadExt, Table};
+use cluster_types::store::{Batch, Datastore, DatastoreRead, DatastoreReadExt, Table};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Bound, ControlFlow};
 
@@ -239,9 +240,16 @@ impl World {
             if peer.replica.pin_count() != pinsets[0].len() as u64 {
                 return Err(format!("{} pins are counted, {} are there", peer.replica.pin_count(), pinsets[0].len()));
             }
+            check_digest(&peer.replica, &peer.store)?;
         }
         Ok(self.trace ^ self.sent)
     }
+}
+
+/// What was kept with each change is what the rows say.
+fn check_digest(replica: &Replica, store: &MemoryStore) -> Result<(), String> {
+    let (kept, read) = (replica.pin_digest(), read_digest(store).expect("read"));
+    if kept == read { Ok(()) } else { Err(format!("the digest is kept as {kept} and is {read}")) }
 }
 
 fn block_of(store: &MemoryStore, cid: &Cid) -> Option<bytes::Bytes> {
@@ -286,4 +294,32 @@ fn sim_planted_faults_are_noticed() {
         let noticed = (0..100).any(|seed| World::new(seed, fault).run().is_err());
         assert!(noticed, "{fault:?} goes unnoticed");
     }
+}
+
+#[test]
+fn a_digest_that_is_not_that_of_its_rows_is_noticed_and_one_that_is_missing_is_read() {
+    let (store, mut replica) = (MemoryStore::new(), Replica::default());
+    let mut effects = Vec::new();
+    let changes = (0..5).map(|number| LocalChange::Put(cid(0, number << 8), vec![1])).collect();
+    replica.step(Event::Local(changes), &store, &mut effects).expect("stepped");
+    for effect in effects {
+        if let Effect::Write(batch) = effect {
+            store.write(batch).expect("written");
+        }
+    }
+    assert_eq!(check_digest(&replica, &store), Ok(()));
+
+    // As a store of before there were digests.
+    let digest = replica.pin_digest();
+    let mut batch = Batch::new();
+    batch.delete(Table::CrdtMeta, b"digest".to_vec());
+    store.write(batch).expect("written");
+    assert_eq!(pin_digest(&store), Ok(digest));
+    assert_eq!(Replica::load(&store).map(|replica| replica.pin_digest()), Ok(digest));
+
+    // A row is lost.
+    let mut batch = Batch::new();
+    batch.delete(Table::CrdtElements, cid(0, 3 << 8).sort_key());
+    store.write(batch).expect("written");
+    assert!(check_digest(&replica, &store).is_err());
 }

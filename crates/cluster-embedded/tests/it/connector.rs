@@ -9,7 +9,7 @@ use cluster_embedded::EmbeddedConfig;
 use cluster_embedded::connector::Wanted;
 use cluster_testkit::contract;
 use cluster_types::store::{DatastoreReadExt, Table};
-use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin};
+use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin, PinsetDigest};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -171,6 +171,10 @@ impl StateRead for One {
 
     fn len(&self) -> Result<u64, StateError> {
         Ok(1)
+    }
+
+    fn digest(&self) -> Result<PinsetDigest, StateError> {
+        Ok(PinsetDigest::default())
     }
 }
 

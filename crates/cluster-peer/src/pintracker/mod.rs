@@ -4,6 +4,7 @@
 
 mod compare;
 pub mod config;
+pub mod leaving;
 mod listing;
 pub mod maptracker;
 mod scans;
@@ -11,6 +12,7 @@ pub mod shell;
 pub mod stateless;
 
 pub use config::{MapTrackerConfig, StatelessConfig};
+pub use leaving::{AskPeer, ask_by_rpc};
 pub use maptracker::maptracker;
 pub use shell::{Parts, Tracked};
 pub use stateless::stateless;

@@ -4,6 +4,7 @@
 //! Changes of the pinset are hints. At the start, after missed changes, and again and again after that, the pinset is
 //! compared with the index, and the index with the daemon, page by page behind all other work.
 
+use super::leaving::{AskPeer, Silent};
 use super::scans::Gone;
 use async_trait::async_trait;
 use cluster_component::PageStream;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub consensus: Arc<dyn Consensus>,
     /// The daemon.
     pub connector: Arc<dyn IpfsConnector>,
+    /// Asks other peers whether they hold what this one shall let go of.
+    pub others: AskPeer,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance, by which retries are spread.
@@ -71,6 +74,7 @@ pub(super) struct TrackerShell {
     pub(super) state: Arc<dyn StateRead>,
     pub(super) machine: Mutex<Tracker>,
     memory: Memory,
+    pub(super) silent: Silent,
     /// Whether every pin has its row: not before the first comparison, and not while missed changes are looked for.
     pub(super) compared: AtomicBool,
     aborts: Mutex<BTreeMap<OpId, CancellationToken>>,
@@ -93,6 +97,7 @@ impl TrackerShell {
             state,
             machine,
             memory,
+            silent: Silent::default(),
             compared: AtomicBool::new(false),
             aborts: Mutex::default(),
             tasks: Mutex::default(),
@@ -182,7 +187,7 @@ impl TrackerShell {
             let Some(result) = token.run_until_cancelled(this.work(kind, &cid)).await else { return };
             this.aborts.lock().unwrap_or_else(PoisonError::into_inner).remove(&op);
             if let Err(failure) = &result {
-                tracing::warn!(%cid, ?kind, error = failure.message, "the IPFS daemon failed");
+                tracing::warn!(%cid, ?kind, error = failure.message, "an item is not as it shall be: tried again later");
             }
             this.log_store_error(this.apply([Event::Done(op, result)]));
         };
@@ -195,7 +200,13 @@ impl TrackerShell {
     async fn work(&self, kind: Kind, cid: &Cid) -> Result<(), Failure> {
         let failed = |error: &dyn fmt::Display| Failure { message: error.to_string() };
         match kind {
-            Kind::Unpin => self.parts.connector.unpin(cid).await.map_err(|e| failed(&e)),
+            Kind::Unpin => {
+                let pin = self.state.get(cid).map_err(|e| failed(&e))?;
+                if let Some(pin) = pin.filter(|pin| self.aim(pin) == Aim::Remote) {
+                    self.may_let_go(&pin).await.map_err(|e| failed(&e))?;
+                }
+                self.parts.connector.unpin(cid).await.map_err(|e| failed(&e))
+            }
             Kind::Pin => match self.state.get(cid) {
                 Ok(Some(pin)) => self.parts.connector.pin(&pin, None).await.map_err(|e| failed(&e)),
                 // It was unpinned meanwhile, which the machine is about to hear.

@@ -7,7 +7,7 @@ use cluster_component::{PAGE_MAX, PageStream};
 use cluster_core::crdt::keys::cid_of_row_key;
 use cluster_core::crdt::{element_value, replica};
 use cluster_types::store::{Datastore, Table};
-use cluster_types::{Cid, Pin};
+use cluster_types::{Cid, Pin, PinsetDigest};
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -72,5 +72,9 @@ impl StateRead for DsState {
 
     fn len(&self) -> Result<u64, StateError> {
         Ok(replica::pin_count(&*self.store)?)
+    }
+
+    fn digest(&self) -> Result<PinsetDigest, StateError> {
+        Ok(replica::pin_digest(&*self.store)?)
     }
 }

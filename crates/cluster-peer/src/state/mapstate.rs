@@ -6,7 +6,8 @@ use cluster_component::component::{PinsetChange, State, StateRead, VisitPin};
 use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_component::errors::StateError;
 use cluster_component::{PAGE_MAX, PageStream};
-use cluster_types::{Cid, Pin};
+use cluster_core::pinset::digest;
+use cluster_types::{Cid, Pin, PinsetDigest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -35,6 +36,7 @@ pub struct MapState {
 struct Inner {
     /// Shared with running scans, which therefore see one moment; a write during a scan copies the map of pointers.
     pins: Arc<BTreeMap<Vec<u8>, Bytes>>,
+    digest: PinsetDigest,
     mark: Option<Bytes>,
 }
 
@@ -87,19 +89,30 @@ impl StateRead for MapState {
     fn len(&self) -> Result<u64, StateError> {
         Ok(self.read().pins.len() as u64)
     }
+
+    fn digest(&self) -> Result<PinsetDigest, StateError> {
+        Ok(self.read().digest)
+    }
 }
 
 impl State for MapState {
     fn apply(&self, changes: &[PinsetChange], mark: Bytes) -> Result<(), StateError> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = inner.digest;
         let pins = Arc::make_mut(&mut inner.pins);
         for change in changes {
-            match change {
-                PinsetChange::Pinned(pin) => drop(pins.insert(pin.cid.sort_key(), pin.to_proto().into())),
-                PinsetChange::Unpinned(cid) => drop(pins.remove(&cid.sort_key())),
-                PinsetChange::Resync => {}
-            }
+            let (key, after) = match change {
+                PinsetChange::Pinned(pin) => (pin.cid.sort_key(), Some(Bytes::from(pin.to_proto()))),
+                PinsetChange::Unpinned(cid) => (cid.sort_key(), None),
+                PinsetChange::Resync => continue,
+            };
+            let before = match &after {
+                Some(stored) => pins.insert(key.clone(), stored.clone()),
+                None => pins.remove(&key),
+            };
+            changed = changed.and(digest::change(&key, before.as_deref(), after.as_deref()));
         }
+        inner.digest = changed;
         inner.mark = Some(mark);
         Ok(())
     }
@@ -115,9 +128,11 @@ impl State for MapState {
     ) -> Result<(), StateError> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner).mark = None;
         let stored = pins.map(|pin| pin.map(|pin| (pin.cid.sort_key(), Bytes::from(pin.to_proto()))));
-        let pins = stored.collect::<Result<_, _>>()?;
+        let pins = stored.collect::<Result<BTreeMap<_, _>, _>>()?;
+        let mut digest = PinsetDigest::default();
+        pins.iter().for_each(|(key, stored)| digest.add(&digest::of_pin(key, stored)));
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
-        *inner = Inner { pins: Arc::new(pins), mark };
+        *inner = Inner { pins: Arc::new(pins), digest, mark };
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! State `dsstate` under a consensus that keeps no pins of its own: rows of the table `Pins`, one for each pin, and the
 //! mark in a row that sorts before all of them, so that one scan sees both at one moment. Keeps nothing in memory but the
-//! number of pins.
+//! number of pins and their digest.
 
 use super::listing;
 use bytes::Bytes;
@@ -8,8 +8,9 @@ use cluster_component::component::{PinsetChange, State, StateRead, VisitPin};
 use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_component::errors::StateError;
 use cluster_component::{PAGE_MAX, PageStream};
+use cluster_core::pinset::digest;
 use cluster_types::store::{Batch, Datastore, DatastoreReadExt, StoreError, Table};
-use cluster_types::{Cid, Pin};
+use cluster_types::{Cid, Pin, PinsetDigest, StateDigest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,8 +42,8 @@ const STEP: usize = 5_000;
 /// The pinset in the table `Pins`.
 pub struct PinState {
     store: Arc<dyn Datastore>,
-    /// How many pins there are; also taken by writers, one at a time.
-    count: Mutex<u64>,
+    /// What the pins are together; also taken by writers, one at a time.
+    sum: Mutex<StateDigest>,
 }
 
 impl fmt::Debug for PinState {
@@ -52,17 +53,18 @@ impl fmt::Debug for PinState {
 }
 
 impl PinState {
-    /// Opens it. The pins are counted.
+    /// Opens it. The pins are counted and summed up.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn open(store: Arc<dyn Datastore>) -> Result<Self, StateError> {
-        let mut count = 0;
-        store.scan(Table::Pins, Bound::Included(PINS), Bound::Unbounded, &mut |_, _| {
-            count += 1;
+        let mut sum = StateDigest::default();
+        store.scan(Table::Pins, Bound::Included(PINS), Bound::Unbounded, &mut |key, stored| {
+            sum.pins += 1;
+            sum.digest.add(&digest::of_pin(key, stored));
             ControlFlow::Continue(())
         })?;
-        Ok(Self { store, count: Mutex::new(count) })
+        Ok(Self { store, sum: Mutex::new(sum) })
     }
 
     fn remove_all(&self) -> Result<(), StoreError> {
@@ -119,13 +121,17 @@ impl StateRead for PinState {
     }
 
     fn len(&self) -> Result<u64, StateError> {
-        Ok(*self.count.lock().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.sum.lock().unwrap_or_else(PoisonError::into_inner).pins)
+    }
+
+    fn digest(&self) -> Result<PinsetDigest, StateError> {
+        Ok(self.sum.lock().unwrap_or_else(PoisonError::into_inner).digest)
     }
 }
 
 impl State for PinState {
     fn apply(&self, changes: &[PinsetChange], mark: Bytes) -> Result<(), StateError> {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
         // Of two changes of one pin the later counts, so that each row is looked for once.
         let mut last: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for change in changes {
@@ -135,10 +141,11 @@ impl State for PinState {
                 PinsetChange::Resync => {}
             }
         }
-        let (mut batch, mut after) = (Batch::new(), *count);
+        let (mut batch, mut after) = (Batch::new(), *sum);
         for (key, row) in last {
-            let was_there = self.store.get(Table::Pins, &key)?.is_some();
-            after = after + u64::from(row.is_some()) - u64::from(was_there);
+            let before = self.store.get(Table::Pins, &key)?;
+            after.pins = after.pins + u64::from(row.is_some()) - u64::from(before.is_some());
+            after.digest = after.digest.and(digest::change(&key, before.as_deref(), row.as_deref()));
             match row {
                 Some(row) => batch.put(Table::Pins, key, row),
                 None => batch.delete(Table::Pins, key),
@@ -146,7 +153,7 @@ impl State for PinState {
         }
         batch.put(Table::Pins, MARK, mark);
         self.store.write(batch)?;
-        *count = after;
+        *sum = after;
         Ok(())
     }
 
@@ -159,14 +166,16 @@ impl State for PinState {
         pins: &mut dyn Iterator<Item = Result<Pin, StateError>>,
         mark: Option<Bytes>,
     ) -> Result<(), StateError> {
-        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
         self.remove_all()?;
-        *count = 0;
+        *sum = StateDigest::default();
         let mut batch = Batch::new();
         for pin in pins {
             let pin = pin?;
-            batch.put(Table::Pins, pin.cid.sort_key(), pin.to_proto());
-            *count += 1;
+            let (key, stored) = (pin.cid.sort_key(), pin.to_proto());
+            sum.pins += 1;
+            sum.digest.add(&digest::of_pin(&key, &stored));
+            batch.put(Table::Pins, key, stored);
             if batch.len() == STEP {
                 self.store.write(std::mem::take(&mut batch))?;
             }

@@ -3,6 +3,7 @@
 use cluster_component::component::{Consensus, Informer, IpfsConnector, PeerMonitor};
 use cluster_component::ports::{Clock, Entropy};
 use cluster_component::rpc::{Components, Rpc};
+use cluster_core::pinset::leaving::Report;
 use cluster_datastore::MemoryStore;
 use cluster_peer::allocator::balanced::{BalancedAllocator, BalancedConfig};
 use cluster_peer::cluster::{self, ClusterConfig, MainCluster};
@@ -39,6 +40,7 @@ impl World {
             store: Arc::new(MemoryStore::new()),
             consensus: Arc::clone(&consensus),
             connector: Arc::clone(&connector),
+            others: Arc::new(|_, _| Box::pin(std::future::ready(Report::Holds))),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy,
         };

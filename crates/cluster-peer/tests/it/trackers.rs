@@ -3,6 +3,7 @@
 use cluster_component::component::{Component, Consensus, IpfsConnector, PinTracker, PinsetChange};
 use cluster_component::ports::{Clock, Entropy};
 use cluster_component::tasks::TaskScope;
+use cluster_core::pinset::leaving::Report;
 use cluster_datastore::MemoryStore;
 use cluster_peer::pintracker::{MapTrackerConfig, Parts, StatelessConfig, Tracked, maptracker, stateless};
 use cluster_peer::state::mapstate::MapState;
@@ -56,6 +57,7 @@ impl World {
             store: Arc::clone(&self.store) as Arc<dyn Datastore>,
             consensus: Arc::clone(&self.consensus) as Arc<dyn Consensus>,
             connector: Arc::clone(&self.daemon) as Arc<dyn IpfsConnector>,
+            others: Arc::new(|_, _| std::future::ready(Report::Holds).boxed()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             entropy: Box::new(NoChance),
         }

@@ -4,7 +4,7 @@ use super::{cid, pin, told};
 use bytes::Bytes;
 use cluster_component::component::{PinsetChange, State, StateRead};
 use cluster_component::errors::StateError;
-use cluster_types::{Cid, Pin};
+use cluster_types::{Cid, Pin, PinsetDigest};
 use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -130,6 +130,8 @@ fn replacing_cut_short_leaves_no_mark(state: &dyn State) {
 /// Many changes, with the same done to a `BTreeMap`.
 fn agrees_with_a_map(state: &dyn State) {
     let mut model: BTreeMap<Vec<u8>, (Cid, String)> = BTreeMap::new();
+    // Two pinsets are the same just when their digests are.
+    let mut digests: Vec<(PinsetDigest, Vec<(Cid, String)>)> = vec![(PinsetDigest::default(), Vec::new())];
     let mut chance = 1u64;
     for round in 0..200u64 {
         let mut changes = Vec::new();
@@ -149,5 +151,10 @@ fn agrees_with_a_map(state: &dyn State) {
         let found: Vec<_> = state.page(None, 100).expect("a page").iter().map(told).collect();
         assert_eq!(found, model.values().cloned().collect::<Vec<_>>(), "round {round}");
         assert_eq!(state.len(), Ok(model.len() as u64), "round {round}");
+        let digest = state.digest().expect("a digest");
+        for (other, pins) in &digests {
+            assert_eq!(digest == *other, found == *pins, "round {round}: {digest} and {other}");
+        }
+        digests.push((digest, found));
     }
 }

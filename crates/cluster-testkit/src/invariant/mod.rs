@@ -8,7 +8,7 @@ pub mod pinset;
 pub mod queue;
 pub mod trust;
 
-use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin};
+use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin, PinsetDigest};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One peer as it is now.
@@ -20,6 +20,8 @@ pub struct PeerView {
     pub is_behind: bool,
     /// Its pinset.
     pub pins: BTreeMap<Cid, Pin>,
+    /// What stands for its pinset, as its state tells it.
+    pub digest: PinsetDigest,
     /// What its daemon holds.
     pub held: BTreeMap<Cid, IpfsPinStatus>,
     /// Items whose row says that something is to be done about them.
@@ -66,7 +68,13 @@ impl WorldView {
     /// # Errors
     /// What does not, in words.
     pub fn check_safety(&self) -> Result<(), String> {
-        let checks = [pinset::same_heads_same_pins, acknowledged::at_its_peer, allocations::at_most, queue::counters];
+        let checks = [
+            pinset::same_heads_same_pins,
+            pinset::digests_tell_pinsets_apart,
+            acknowledged::at_its_peer,
+            allocations::at_most,
+            queue::counters,
+        ];
         checks.iter().chain([&(trust::nothing_for_strangers as fn(&Self) -> _)]).try_for_each(|check| check(self))
     }
 

@@ -19,6 +19,22 @@ pub fn same_heads_same_pins(world: &WorldView) -> Result<(), String> {
     Ok(())
 }
 
+/// At any time: two peers have the same digest just when they have the same pins.
+///
+/// # Errors
+/// Which peers' digests are wrong.
+pub fn digests_tell_pinsets_apart(world: &WorldView) -> Result<(), String> {
+    for (peer, view) in &world.peers {
+        for (other, seen) in &world.peers {
+            let (same_digest, same_pins) = (view.digest == seen.digest, view.pins == seen.pins);
+            if same_digest != same_pins {
+                return Err(format!("{peer} and {other}: same digest is {same_digest}, same pins is {same_pins}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Once healed: the same pins at all peers.
 ///
 /// # Errors
@@ -43,6 +59,7 @@ pub fn same_everywhere(world: &WorldView) -> Result<(), String> {
 mod tests {
     use super::*;
     use crate::invariant::tests::{cid, healthy, pin};
+    use cluster_types::PinsetDigest;
 
     #[test]
     fn other_pins_under_the_same_heads_are_noticed() {
@@ -54,6 +71,20 @@ mod tests {
         world.peers.entry(other).or_default().is_behind = true;
         assert_eq!(same_heads_same_pins(&world), Ok(()));
         assert!(same_everywhere(&world).is_err());
+    }
+
+    #[test]
+    fn a_digest_that_does_not_follow_its_pins_is_noticed() {
+        let (mut world, one, other) = healthy();
+        assert_eq!(digests_tell_pinsets_apart(&world), Ok(()));
+
+        // A change that was not counted, and one that was counted and not made.
+        world.peers.entry(other).or_default().pins.clear();
+        assert!(digests_tell_pinsets_apart(&world).is_err());
+        let pins = world.peers.entry(one).or_default().pins.clone();
+        let view = world.peers.entry(other).or_default();
+        (view.pins, view.digest) = (pins, PinsetDigest::from_bytes(&[1; 32]));
+        assert!(digests_tell_pinsets_apart(&world).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod pin;
 mod status;
 mod wait;
 
-use crate::cli::{Cli, Command, Encoding, Ipfs, Peers};
+use crate::cli::{Cli, Command, Encoding, Ipfs, Peers, State};
 use crate::failure::{Doing, Failure};
 use crate::format::Show;
 use cluster_client::{Client, ClientError, Host};
@@ -49,6 +49,7 @@ async fn command(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::status(context, args).await?,
         Command::Recover(args) => status::recover(context, args).await?,
         Command::Health(args) => health::run(context, args).await?,
+        Command::State(State::Digest) => client.state_digest().await?.show(*encoding),
         Command::Ipfs(Ipfs::Gc { local }) => client.repo_gc(local).await?.show(*encoding),
     }
     Ok(())

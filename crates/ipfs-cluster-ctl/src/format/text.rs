@@ -3,7 +3,7 @@
 use super::human;
 use cluster_types::{
     Added, Alert, BandwidthByProtocol, GlobalPinInfo, GlobalRepoGc, Metric, PeerInfo, Pin, PinMode, PinType,
-    ProtocolBandwidth, Timestamp, TrackerStatus, Version,
+    ProtocolBandwidth, StateDigest, Timestamp, TrackerStatus, Version,
 };
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -124,6 +124,12 @@ fn date(moment: Timestamp, none: &str) -> String {
 impl Text for Version {
     fn text(&self) -> String {
         format!("{}\n", self.version)
+    }
+}
+
+impl Text for StateDigest {
+    fn text(&self) -> String {
+        format!("{} {} pins\n", self.digest, self.pins)
     }
 }
 

@@ -133,6 +133,10 @@ impl Sources {
         if let Some(pins) = (self.pins)() {
             page.single("ipfscluster_pins", "gauge", "Total number of cluster pins", pins);
         }
+        if let Ok(state) = self.rpc.call::<Cluster::StateDigest>(Target::Local, ()).await {
+            let help = "First 48 bits of the digest of the pinset: equal at peers whose pinsets are equal";
+            page.single("ipfscluster_pinset_digest", "gauge", help, state.digest.short());
+        }
         let attention = self.attention().await;
         let count = |status: TrackerStatus| attention.iter().filter(|item| item.status.status == status).count();
         let named = [

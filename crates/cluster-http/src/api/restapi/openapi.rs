@@ -90,6 +90,7 @@ fn row(route: Route) -> Row {
         Route::MetricNames => ("Names of metrics", &[], Array("MetricName")),
         Route::Token => ("A token for who asks", &[], One("Token")),
         Route::Health => ("Whether this peer is alive; needs no credentials", &[], Nothing),
+        Route::StateDigest => ("What stands for this peer's whole pinset", &[], One("StateDigest")),
         Route::OpenApi => ("This description", &[], One("OpenAPI")),
     };
     Row { summary, query, answer }
@@ -229,6 +230,7 @@ fn schemas() -> Value {
         }},
         "Version": object(json!({"version": text()})),
         "Token": object(json!({"token": text()})),
+        "StateDigest": object(json!({"pins": {"type": "integer"}, "digest": text()})),
         "MetricName": text(),
         "OpenAPI": {"type": "object"},
         "ID": object(json!({

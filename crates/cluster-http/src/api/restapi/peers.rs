@@ -77,6 +77,10 @@ pub(super) async fn alerts(front: &Front) -> Answer {
     answer::object(front.rpc.call::<Cluster::Alerts>(Target::Local, ()).await)
 }
 
+pub(super) async fn state_digest(front: &Front) -> Answer {
+    answer::object(front.rpc.call::<Cluster::StateDigest>(Target::Local, ()).await)
+}
+
 pub(super) async fn metrics(front: &Front, name: &str) -> Answer {
     answer::object(front.rpc.call::<PeerMonitor::LatestMetrics>(Target::Local, name.to_owned()).await)
 }

@@ -30,6 +30,7 @@ pub(super) enum Route {
     Token,
     Health,
     OpenApi,
+    StateDigest,
 }
 
 /// The name of the route that a request is for; `none` if there is none.
@@ -68,6 +69,7 @@ pub(super) fn name_of(route: Route) -> &'static str {
         Route::Token => "Token",
         Route::Health => "Health",
         Route::OpenApi => "OpenApi",
+        Route::StateDigest => "StateDigest",
     }
 }
 
@@ -112,6 +114,7 @@ const ROUTES: &[(Method, &[Part], Route)] = &[
     (Method::POST, &[Is("token")], Route::Token),
     (Method::GET, &[Is("health")], Route::Health),
     (Method::GET, &[Is("openapi.json")], Route::OpenApi),
+    (Method::GET, &[Is("state"), Is("digest")], Route::StateDigest),
 ];
 
 /// All routes: method, path with its variable parts in braces, name.

@@ -7,6 +7,7 @@ use cluster_component::ports::{BlockExchange, Clock, Network, PubSub};
 use cluster_component::rpc::{Components, MethodInfo, Others, Rpc, RpcError, RpcErrorKind};
 use cluster_component::tasks::TaskScope;
 use cluster_core::crdt::Replica;
+use cluster_core::pinset::leaving::Report;
 use cluster_core::tracker::row::{Class, Row, read_attention_key};
 use cluster_crdt::{CrdtConfig, CrdtConsensus, ReplicaBlocks, WriterOn};
 use cluster_datastore::MemoryStore;
@@ -15,7 +16,7 @@ use cluster_peer::cluster::{ClusterConfig, MainCluster};
 use cluster_peer::informer::disk::{DiskConfig, DiskInformer};
 use cluster_peer::informer::tags::{TagsConfig, TagsInformer};
 use cluster_peer::monitor::pubsubmon::{self, PubsubMonitor, PubsubmonConfig};
-use cluster_peer::pintracker::{self, StatelessConfig, Tracked, stateless};
+use cluster_peer::pintracker::{self, StatelessConfig, Tracked, ask_by_rpc, stateless};
 use cluster_peer::state::dsstate::DsState;
 use cluster_testkit::invariant::PeerView;
 use cluster_testkit::scheduler::{Group, SimClock};
@@ -38,6 +39,8 @@ pub(super) struct Setup {
     pub(super) factor_max: i32,
     pub(super) repins: bool,
     pub(super) leaves: bool,
+    /// Planted: it lets go of what is others' without asking them.
+    pub(super) heedless: bool,
     pub(super) trusted: Vec<String>,
 }
 
@@ -178,6 +181,10 @@ impl Peer {
             store: Arc::clone(&self.store) as Arc<dyn Datastore>,
             consensus: Arc::clone(&consensus) as Arc<dyn Consensus>,
             connector: Arc::clone(&connector),
+            others: match self.setup.heedless {
+                true => Arc::new(|_, _| Box::pin(std::future::ready(Report::Holds))),
+                false => ask_by_rpc(rpc.clone(), Arc::clone(&clock)),
+            },
             clock: Arc::clone(&clock),
             entropy: Box::new(Chance::new(ground.chance.next())),
         };
@@ -308,6 +315,7 @@ impl Peer {
             heads: replica.heads().keys().copied().collect(),
             is_behind: !replica.wanted().is_empty(),
             pins: pins.into_iter().map(|pin| (pin.cid, pin)).collect(),
+            digest: running.consensus.state().digest().ok()?,
             held: self.daemon.world().pins.clone(),
             waiting_rows: rows,
             waiting_index: index,

@@ -28,7 +28,7 @@ struct Cluster {
 }
 
 fn setup(factor_min: i32, factor_max: i32) -> Setup {
-    Setup { factor_min, factor_max, repins: false, leaves: false, trusted: vec!["*".into()] }
+    Setup { factor_min, factor_max, repins: false, leaves: false, heedless: false, trusted: vec!["*".into()] }
 }
 
 fn cid(number: u8) -> Cid {
@@ -409,4 +409,40 @@ fn pinning_again_follows_the_factors() {
     let short = pin(with(5, 5)).expect_err("there are four");
     let text = "not enough peers to allocate CID. Needed at least: 3. Wanted at most: 3. Available candidates: 2.";
     assert!(short.to_string().starts_with(text), "{short}");
+}
+
+/// What comes about when a peer comes back whose pin was given to another that cannot get it: how many daemons hold it
+/// while that is so, and once the other got it.
+fn comes_back(heedless: bool) -> (usize, Vec<bool>) {
+    let mut cluster = Cluster::of(3, &Setup { repins: true, heedless, ..setup(1, 1) });
+    let holder = cluster.pin(0, 1).allocations[0];
+    cluster.run(20);
+    let first = (0..3).find(|n| cluster.id(*n) == holder).expect("a peer");
+    let others: Vec<usize> = (0..3).filter(|n| *n != first).collect();
+    for other in &others {
+        cluster.peers[*other].daemon.world().unpinnable.insert(cid(1), "nobody has it".into());
+    }
+    cluster.crash(first);
+    cluster.run(DEAD_AFTER.as_secs() + 120);
+    let moved = cluster.stored(others[0], 1).expect("it is pinned").allocations;
+    assert!(!moved.contains(&holder), "it was given to another: {moved:?}");
+
+    cluster.change(first, Peer::start);
+    cluster.run(300);
+    let holds = |cluster: &Cluster, n: usize| cluster.peers[n].daemon.holds(&cid(1)).is_some();
+    let meanwhile = (0..3).filter(|n| holds(&cluster, *n)).count();
+    for other in &others {
+        cluster.peers[*other].daemon.world().unpinnable.clear();
+    }
+    cluster.run(40 * 60);
+    let expected = |n: usize| cluster.stored(n, 1).expect("pinned").allocations.contains(&cluster.id(n));
+    (meanwhile, (0..3).map(|n| holds(&cluster, n) == expected(n)).collect())
+}
+
+/// What was found once: the only copy was unpinned by the peer that had it, since the pin was somebody else's by then.
+#[test]
+fn a_peer_that_comes_back_keeps_what_others_do_not_have_yet() {
+    assert_eq!(comes_back(false), (1, vec![true; 3]));
+    // Planted: it does not ask.
+    assert_eq!(comes_back(true).0, 0);
 }

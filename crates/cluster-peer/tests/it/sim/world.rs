@@ -48,7 +48,7 @@ impl World {
         let count = 3 + chance.place(2);
         let (factor_min, factor_max) = [(-1, -1), (1, 2), (2, 2), (2, 3)][chance.place(4)];
         let repins = factor_min > 0 && chance.below(2) == 0;
-        let setup = Setup { factor_min, factor_max, repins, leaves: false, trusted: vec!["*".into()] };
+        let setup = Setup { factor_min, factor_max, repins, leaves: false, heedless: false, trusted: vec!["*".into()] };
         let directory = Directory::new(&net);
         let ground = Ground { scheduler: &scheduler, net: &net, chance: &chance, directory: &directory };
         let peers = (0..count).map(|number| Peer::new(number, setup.clone(), &ground)).collect();
