@@ -1,5 +1,6 @@
 //! Adders: take in content.
 
+mod destinations;
 pub mod single;
 
 pub use single::SingleAdder;

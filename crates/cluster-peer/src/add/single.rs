@@ -1,11 +1,13 @@
-//! The adder of whole DAGs: makes blocks of what comes in, stores them at the daemon while more comes in, and pins.
+//! The adder of whole DAGs: makes blocks of what comes in, sends them to the peers that will hold them while more comes
+//! in, and pins.
 //!
-//! An add has three parts that run together: the entries are read and cut (here), their blocks go through a bounded
-//! channel to the daemon, and what is done is told. Only when all blocks are stored is anything pinned; whatever ends
+//! An add has three parts that run together: the entries are read and cut (here), their blocks go through bounded
+//! channels to the peers (`destinations.rs`), and what is done is told. Only when all blocks are stored is anything pinned; whatever ends
 //! an add before that leaves blocks that garbage collection removes.
 
+use super::destinations::Destinations;
 use bytes::Bytes;
-use cluster_component::component::{Adder, Blocks, IpfsConnector, Part, PartKind};
+use cluster_component::component::{Adder, IpfsConnector, Part, PartKind};
 use cluster_component::errors::ClusterError;
 use cluster_component::ports::Block;
 use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
@@ -20,9 +22,6 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-/// Blocks that wait for the daemon: at most 32 MiB with the largest blocks.
-const BLOCKS_AHEAD: usize = 16;
 
 /// Lines that wait to be told.
 const LINES_AHEAD: usize = 1_024;
@@ -46,7 +45,8 @@ impl fmt::Debug for SingleAdder {
 }
 
 impl SingleAdder {
-    /// Stores at this daemon; asks the main component for peers and pins.
+    /// Asks the main component for peers and pins, and peers to store. The connector keeps blocks that are stored here
+    /// until they are pinned.
     #[must_use]
     pub fn new(rpc: Rpc, connector: Arc<dyn IpfsConnector>) -> Self {
         Self { rpc, connector }
@@ -61,20 +61,21 @@ impl SingleAdder {
         let options = options(&params)?;
         let allocations = self.allocate(&params).await?;
         let _lease = self.connector.lease();
-        let (sender, receiver) = mpsc::channel(BLOCKS_AHEAD);
-        let mut cutting = Cutting { params: &params, options, allocations: &allocations, blocks: sender, told: &told };
+        let me = [self.rpc.me()];
+        let to = if params.local { &me[..] } else { &allocations };
+        let (blocks, stored) = Destinations::open(&self.rpc, to);
+        let mut cutting = Cutting { params: &params, options, allocations: &allocations, blocks, told: &told };
         let cut = async move {
             let roots = cutting.all(parts).await;
-            let daemon_ended = cutting.blocks.is_closed();
+            let have_ended = cutting.blocks.have_ended();
             if let Err(error) = &roots {
-                // The daemon must not take half of the blocks for all of them.
-                let _ended = cutting.blocks.send(Err(error.clone())).await;
+                cutting.blocks.fail(error).await;
             }
-            (roots, daemon_ended)
+            (roots, have_ended)
         };
-        let ((roots, daemon_ended), stored) = futures::join!(cut, self.connector.block_put(blocks(receiver)));
-        // A daemon that has ended the exchange early says why.
-        if daemon_ended {
+        let ((roots, have_ended), stored) = futures::join!(cut, stored);
+        // Daemons that have ended the exchange early say why.
+        if have_ended {
             stored.clone()?;
         }
         let roots = roots?;
@@ -87,15 +88,20 @@ impl SingleAdder {
         Ok(())
     }
 
-    /// The peers that the blocks go to. This peer must be among them: there is no way yet to send blocks to others.
+    /// The peers that will hold what is added. As the reference, a local add takes the place of the last of them, unless
+    /// the client has chosen them.
     async fn allocate(&self, params: &AddParams) -> Result<Vec<PeerId>, ClusterError> {
         let pin = Pin::new(Cid(Default::default()), params.pin.clone());
-        let peers = self.rpc.call::<ClusterRpc::BlockAllocate>(Target::Local, pin).await?;
-        if peers.contains(&self.rpc.me()) || params.local {
-            return Ok(peers);
+        let mut peers = self.rpc.call::<ClusterRpc::BlockAllocate>(Target::Local, pin).await?;
+        let me = self.rpc.me();
+        if params.local
+            && !peers.contains(&me)
+            && params.pin.user_allocations.is_none()
+            && let Some(last) = peers.last_mut()
+        {
+            *last = me;
         }
-        let text = "the blocks are allocated to other peers only, and cannot be sent there: add at one of them";
-        Err(ClusterError::Invalid(text.into()))
+        Ok(peers)
     }
 
     async fn pin(&self, params: &AddParams, root: Cid, allocations: &[PeerId]) -> Result<(), ClusterError> {
@@ -127,14 +133,6 @@ impl Adder for SingleAdder {
         let work = futures::stream::once(work);
         futures::stream::select(lines, work).filter_map(std::future::ready).boxed()
     }
-}
-
-fn blocks(receiver: mpsc::Receiver<Result<Block, ClusterError>>) -> Blocks {
-    futures::stream::unfold(
-        receiver,
-        |mut receiver| async move { receiver.recv().await.map(|block| (block, receiver)) },
-    )
-    .boxed()
 }
 
 /// What the parameters mean; what cannot be done is refused before anything is read.
@@ -230,7 +228,7 @@ struct Cutting<'a> {
     params: &'a AddParams,
     options: Options,
     allocations: &'a [PeerId],
-    blocks: mpsc::Sender<Result<Block, ClusterError>>,
+    blocks: Destinations,
     told: &'a mpsc::Sender<Result<Added, ClusterError>>,
 }
 
@@ -310,14 +308,9 @@ impl Cutting<'_> {
         Ok(Entry { cid: file.cid, tsize: file.tsize })
     }
 
-    async fn send(&self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
+    async fn send(&mut self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
         for block in blocks {
-            let block = Block { cid: Cid(block.cid), data: block.data };
-            // The daemon has ended the exchange: what it says counts, not this.
-            self.blocks
-                .send(Ok(block))
-                .await
-                .map_err(|_| ClusterError::Body("the daemon took no more blocks".into()))?;
+            self.blocks.send(Block { cid: Cid(block.cid), data: block.data }).await?;
         }
         Ok(())
     }

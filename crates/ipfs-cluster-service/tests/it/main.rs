@@ -1,13 +1,16 @@
 //! The real binaries, driven from outside.
 
+mod apart;
 mod content;
 mod crash;
+mod crdt_cluster;
 mod ctl;
 mod embedded;
 mod failures;
 mod golden;
 mod metrics;
 mod peer;
+mod place;
 mod raft;
 mod raft_cluster;
 mod state;

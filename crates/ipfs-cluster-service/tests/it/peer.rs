@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Longer than any start or stop should take, on a busy machine too.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What a peer says when it has everything.
+pub(crate) const READY: &str = "IPFS Cluster is READY";
+
 /// The program.
 pub(crate) fn service() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ipfs-cluster-service"));
@@ -49,6 +52,8 @@ pub(crate) fn init_with(folder: &Path, kubo: &FakeKubo, args: &[&str]) {
 pub(crate) struct Peer {
     child: Child,
     folder: PathBuf,
+    /// The network namespace that it runs in, if it is another one.
+    namespace: Option<String>,
     pub(crate) api: String,
     /// Where its own content can be read, as a URL.
     pub(crate) gateway: Option<String>,
@@ -69,12 +74,22 @@ impl Peer {
 
     /// The same, with these arguments of `daemon`.
     pub(crate) fn start_with(folder: &Path, args: &[&str]) -> Self {
-        Self::start_until(folder, args, "IPFS Cluster is READY")
+        Self::start_until(folder, args, READY)
     }
 
     /// The same, but waits for this text in its log, and for its API.
     pub(crate) fn start_until(folder: &Path, args: &[&str], text: &str) -> Self {
+        Self::start_in(None, folder, args, text)
+    }
+
+    /// The same, in this network namespace.
+    pub(crate) fn start_in(namespace: Option<&str>, folder: &Path, args: &[&str], text: &str) -> Self {
         let mut command = service();
+        if let Some(namespace) = namespace {
+            let inside = std::mem::replace(&mut command, Command::new("ip"));
+            command.args(["netns", "exec", namespace]).arg(inside.get_program());
+            command.env_clear().envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        }
         command.arg("--config").arg(folder).arg("daemon").args(args);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let (sender, log) = channel();
@@ -84,7 +99,8 @@ impl Peer {
                 let _nobody_listens = sender.send(line); // The test may have ended.
             }
         });
-        let mut peer = Self { child, folder: folder.to_owned(), api: String::new(), gateway: None, log };
+        let (folder, namespace) = (folder.to_owned(), namespace.map(str::to_owned));
+        let mut peer = Self { child, folder, namespace, api: String::new(), gateway: None, log };
         peer.wait_until_it_says(text);
         peer
     }
@@ -148,7 +164,7 @@ impl Peer {
 
     /// The same folder again.
     pub(crate) fn again(&self) -> Self {
-        Self::start(&self.folder)
+        Self::start_in(self.namespace.as_deref(), &self.folder, &[], READY)
     }
 
     /// Runs the command-line tool against it.

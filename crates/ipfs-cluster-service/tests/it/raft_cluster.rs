@@ -1,63 +1,26 @@
 //! Three raft peers as processes of their own: founding, joining, and writing on while each of them dies once.
 
-use crate::peer::{DEADLINE, Peer, init_with, service};
+use crate::peer::{DEADLINE, Peer, service};
+use crate::place::Place;
 use crate::raft::{cid, named};
-use cluster_testkit::kubo::FakeKubo;
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// Longer than the reference's and ours together need to elect somebody else, on a busy machine.
 const ELECTION: Duration = Duration::from_secs(15);
 
-/// A peer's folder, and how others reach it.
-struct Place {
-    folder: tempfile::TempDir,
-    id: String,
-    address: String,
-}
-
-fn read(path: PathBuf) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).expect("there")).expect("JSON")
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        init_with(folder.path(), &FakeKubo::start(), &["--consensus", "raft"]);
-        let id = read(folder.path().join("identity.json"))["id"].as_str().expect("an id").to_owned();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
-        Self { folder, address: format!("/ip4/127.0.0.1/tcp/{port}/p2p/{id}"), id }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// The same secret everywhere, fixed ports, and these others.
-    fn configure(&self, members: &[String], others: &[String]) {
-        let path = self.path().join("service.json");
-        let mut file = read(path.clone());
-        let listen = self.address.split("/p2p/").next().expect("an address");
-        file["cluster"]["secret"] = json!(SECRET);
-        file["cluster"]["listen_multiaddress"] = json!([listen]);
-        file["cluster"]["peer_addresses"] = json!(others);
-        file["cluster"]["mdns_interval"] = json!("0s");
-        file["consensus"]["raft"]["init_peerset"] = json!(members);
-        std::fs::write(path, file.to_string()).expect("written");
-    }
+fn founder() -> Place {
+    Place::new(&["--consensus", "raft"], "127.0.0.1")
 }
 
 /// Three that will found a cluster together.
 fn three() -> Vec<Place> {
-    let places: Vec<Place> = (0..3).map(|_| Place::new()).collect();
+    let places: Vec<Place> = (0..3).map(|_| founder()).collect();
     let members: Vec<String> = places.iter().map(|place| place.id.clone()).collect();
     for place in &places {
         let others: Vec<String> = places.iter().map(|o| o.address.clone()).filter(|a| *a != place.address).collect();
-        place.configure(&members, &others);
+        place.configure(&others, |file| file["consensus"]["raft"]["init_peerset"] = json!(members));
     }
     places
 }
@@ -122,9 +85,9 @@ async fn proc_three_raft_peers_write_on_while_each_dies_once_and_lose_nothing() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proc_a_raft_peer_joins_with_what_it_had_kept_aside() {
-    let (first, second) = (Place::new(), Place::new());
-    first.configure(&[], &[]);
-    second.configure(&[], &[]);
+    let (first, second) = (founder(), founder());
+    first.configure(&[], |_| ());
+    second.configure(&[], |_| ());
     let founder = Peer::start(first.path());
     for number in 0..10 {
         founder.client().pin(&cid(number), &named("p")).await.expect("pinned");
@@ -147,7 +110,7 @@ async fn proc_a_raft_peer_joins_with_what_it_had_kept_aside() {
 
 #[test]
 fn a_bootstrap_address_that_is_none_is_refused_by_name() {
-    let place = Place::new();
+    let place = founder();
     let mut command: Command = service();
     command.arg("--config").arg(place.path()).args(["daemon", "--bootstrap", "/ip4/127.0.0.1/tcp/9096"]);
     let output = command.stdin(Stdio::null()).output().expect("the program runs");

@@ -97,7 +97,7 @@ fn proc_a_cluster_of_three_in_one_process_replicates_heals_and_lets_go() {
 
     // Two of three hold it, wherever one asks.
     let folder = source.path().join("tree");
-    let args = ["add", "-r", "-Q", "--local", "--rmin", "2", "--rmax", "2", folder.to_str().expect("a path")];
+    let args = ["add", "-r", "-Q", "--rmin", "2", "--rmax", "2", folder.to_str().expect("a path")];
     let root = together.ctl(0, &args).trim().to_owned();
     let status = together.until(2, &["status", &root], |answer| holders(answer).len() == 2);
     assert!(status.contains(": REMOTE"), "{status}");
