@@ -328,6 +328,7 @@ impl Component for CrdtConsensus {
             outbound,
             grouping: self.grouping(),
             unsynced: None,
+            pending: Vec::new(),
         };
         let (orders, end) = self.start_writer(writer, queue, tasks).map_err(failed)?;
         self.start_upkeep(&orders, tasks);

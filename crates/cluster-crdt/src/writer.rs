@@ -15,12 +15,11 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 /// Most changes of one group.
 const GROUP_MAX: usize = 10_000;
 
-/// What came from other peers is made durable when nothing else has come for so long: nobody was promised anything, and
-/// what is lost is fetched again.
-const SETTLE_AFTER: Duration = Duration::from_millis(100);
+/// While a walk is under way, what it brings is made durable after so long, in one sync: nobody was promised anything.
+const SETTLE_AFTER: Duration = Duration::from_millis(50);
 
-/// The same, when there is always something else.
-const SETTLE_AT_LAST: Duration = Duration::from_secs(1);
+/// Changes that wait to be made durable; with more of them it is done at once.
+const PENDING_MAX: usize = 20_000;
 
 /// What the thread is told.
 pub(crate) enum Order {
@@ -76,6 +75,8 @@ pub(crate) struct Writer {
     pub(crate) grouping: Option<Grouping>,
     /// Since when something is written that is not durable yet.
     pub(crate) unsynced: Option<Instant>,
+    /// What changed by that. Told once it is durable: daemons act on it, and do not forget it in a crash.
+    pub(crate) pending: Vec<Change>,
 }
 
 impl Writer {
@@ -83,13 +84,16 @@ impl Writer {
     pub(crate) fn run(mut self) {
         loop {
             let next = match self.unsynced {
-                Some(_) => self.orders.recv_timeout(SETTLE_AFTER),
+                Some(since) => self.orders.recv_timeout(SETTLE_AFTER.saturating_sub(since.elapsed())),
                 None => self.orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match next {
                 Ok(first) => {
                     if self.turn(first) {
                         return;
+                    }
+                    if self.unsynced.is_some_and(|since| since.elapsed() >= SETTLE_AFTER) {
+                        self.settle();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => self.settle(),
@@ -124,13 +128,13 @@ impl Writer {
         for event in events {
             self.take(event);
         }
-        if stop || self.unsynced.is_some_and(|since| since.elapsed() >= SETTLE_AT_LAST) {
+        if stop || !self.replica.is_walking() || self.pending.len() >= PENDING_MAX {
             self.settle();
         }
         stop
     }
 
-    /// Makes durable what came from others.
+    /// Makes durable what came from others, and tells of it.
     fn settle(&mut self) {
         if let Err(error) = self.sync() {
             tracing::error!(%error, "changes of other peers could not be made durable");
@@ -209,12 +213,14 @@ impl Writer {
             cluster_core::crdt::ReplicaError::Store(error) => error,
             other => StoreError::Corrupt(other.to_string()),
         })?;
-        let written = effects.extract_if(.., |effect| matches!(effect, Effect::Write(_)));
-        let batches: Vec<_> = written.collect();
-        for effect in batches {
-            if let Effect::Write(batch) = effect {
-                self.unsynced.get_or_insert_with(Instant::now);
-                self.store.write(batch)?;
+        for effect in effects.iter_mut() {
+            match effect {
+                Effect::Write(batch) => {
+                    self.unsynced.get_or_insert_with(Instant::now);
+                    self.store.write(std::mem::take(batch))?;
+                }
+                Effect::Changed(changes) => self.pending.append(changes),
+                _ => {}
             }
         }
         // What a failed sync left behind must not be told either: heads that a power cut takes back can never be had.
@@ -226,21 +232,21 @@ impl Writer {
             self.store.sync()?;
             self.unsynced = None;
         }
+        for change in self.pending.drain(..).filter_map(pinset_change) {
+            let _nobody_listens = self.changes.send(change); // Changes are hints; the state is the truth.
+        }
         Ok(())
     }
 
     fn tell(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Changed(changes) => changes.into_iter().filter_map(pinset_change).for_each(|change| {
-                    let _nobody_listens = self.changes.send(change); // Changes are hints; the state is the truth.
-                }),
                 Effect::Announce(heads) => self.send(Outbound::Announce(heads)),
                 Effect::Fetch(wanted) => {
                     self.send(Outbound::Fetch(wanted, self.replica.heads().keys().copied().collect()));
                 }
                 Effect::Refused(cid, reason) => tracing::warn!(%cid, reason, "a block of the pinset makes no sense"),
-                Effect::Write(_) => {}
+                Effect::Write(_) | Effect::Changed(_) => {}
             }
         }
     }

@@ -59,7 +59,7 @@ pub enum Event {
 }
 
 /// What a replica wants done. A [`Effect::Write`] comes first. It must be durable before local changes are acknowledged
-/// and before anything is announced; what others brought can be lost, since they have it.
+/// and before anything is announced or told to have changed; blocks may be fetched before that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write this, whole.
@@ -172,6 +172,12 @@ impl Replica {
     #[must_use]
     pub fn wanted(&self) -> Vec<Wanted> {
         self.wanted.keys().map(|cid| Wanted { cid: *cid, most: BELOW_RESUMED }).collect()
+    }
+
+    /// Whether blocks are on their way.
+    #[must_use]
+    pub fn is_walking(&self) -> bool {
+        !self.wanted.is_empty()
     }
 
     /// Takes an event; tells what is to be done. On an error, and when its batch could not be written, the replica
