@@ -334,13 +334,24 @@ pub fn name_of(address: &Multiaddr) -> Option<PeerId> {
     }
 }
 
+/// A port that is free now. First one is looked for below those that Linux gives to outgoing connections: it is still
+/// free when it is used later.
+fn free_port(ip: IpAddr) -> std::io::Result<u16> {
+    const QUIET: std::ops::Range<u16> = 10_000..32_000;
+    let tries = (0..32).map(|_| rand::random_range(QUIET));
+    match tries.into_iter().find(|port| TcpListener::bind((ip, *port)).is_ok()) {
+        Some(port) => Ok(port),
+        None => Ok(TcpListener::bind((ip, 0))?.local_addr()?.port()),
+    }
+}
+
 /// The address with a port that is free now. What is no IP and port stays as it is.
 fn with_free_port(text: &str) -> std::io::Result<String> {
     let mut parts: Vec<String> = text.split('/').map(str::to_owned).collect();
     let Some(at) = parts.iter().position(|part| part == "tcp" || part == "udp") else { return Ok(text.to_owned()) };
     let ip: Option<IpAddr> = at.checked_sub(1).and_then(|before| parts[before].parse().ok());
     if let (Some(ip), Some(port)) = (ip, parts.get_mut(at + 1)) {
-        *port = TcpListener::bind((ip, 0))?.local_addr()?.port().to_string();
+        *port = free_port(ip)?.to_string();
     }
     Ok(parts.join("/"))
 }

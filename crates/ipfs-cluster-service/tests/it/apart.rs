@@ -75,7 +75,7 @@ pub(crate) fn three(args: &[&str], set: impl Fn(usize, &mut Value)) -> Vec<Apart
     for number in 1..=3 {
         let kubo = FakeKubo::start_at(format!("{OUTSIDE}:0").parse().expect("an address"));
         let ip = format!("10.9.0.{number}");
-        let place = Place::with(args, kubo, &ip, 9096);
+        let place = Place::with(args, kubo, &ip, Some(9096));
         let others: Vec<String> = all.iter().map(|apart| apart.place.address.clone()).collect();
         place.configure(&others, |file| {
             file["api"]["restapi"]["http_listen_multiaddress"] = json!(format!("/ip4/{ip}/tcp/9094"));

@@ -1,9 +1,9 @@
 //! Figures of a running peer.
 
-use crate::peer::{Peer, init};
+use crate::peer::{Peer, free_port, init};
 use cluster_testkit::kubo::FakeKubo;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 /// The metrics of the cluster that the reference has, with their kinds.
 const OF_THE_REFERENCE: [(&str, &str); 12] = [
@@ -36,7 +36,7 @@ fn proc_metrics_have_the_names_of_the_reference_and_count_what_happens() {
     std::fs::write(&source, "hello\n").expect("written");
     init(home.path(), &kubo);
     let file = home.path().join("service.json");
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
+    let free = free_port();
     let text = std::fs::read_to_string(&file).expect("a configuration");
     std::fs::write(&file, text.replace("127.0.0.1/tcp/8888", &format!("127.0.0.1/tcp/{free}"))).expect("written");
     let peer = Peer::start_with(home.path(), &["--stats"]);

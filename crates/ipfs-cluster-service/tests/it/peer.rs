@@ -3,8 +3,10 @@
 use cluster_client::{Client, Host};
 use cluster_testkit::kubo::FakeKubo;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,21 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a peer says when it has everything.
 pub(crate) const READY: &str = "IPFS Cluster is READY";
+
+/// A port that nobody listens on, below those that Linux gives to outgoing connections, so that it still is free when a
+/// program takes it. No two tests of a run get the same.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const QUIET: std::ops::Range<u16> = 12_000..32_000;
+    let spread = u16::try_from(std::process::id() % 20_000).unwrap_or(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(spread);
+        let port = QUIET.start + number % (QUIET.end - QUIET.start);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// The program.
 pub(crate) fn service() -> Command {

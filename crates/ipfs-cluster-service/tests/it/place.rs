@@ -19,17 +19,24 @@ fn read(path: PathBuf) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).expect("there")).expect("JSON")
 }
 
+/// The TCP port that a multiaddr names first.
+fn port_of(address: &str) -> u16 {
+    let after = address.split("/tcp/").nth(1).expect("a TCP address");
+    after.split(|c: char| !c.is_ascii_digit()).next().expect("a part").parse().expect("a port")
+}
+
 impl Place {
     /// A folder that `init` made with these arguments, for a peer that listens at this address of the loopback interface.
     pub(crate) fn new(args: &[&str], ip: &str) -> Self {
-        let port = std::net::TcpListener::bind((ip, 0)).expect("a port").local_addr().expect("bound").port();
-        Self::with(args, FakeKubo::start(), ip, port)
+        Self::with(args, FakeKubo::start(), ip, None)
     }
 
-    /// The same with this daemon, for a peer that listens here.
-    pub(crate) fn with(args: &[&str], kubo: FakeKubo, ip: &str, port: u16) -> Self {
+    /// The same with this daemon, and this port instead of a free one.
+    pub(crate) fn with(args: &[&str], kubo: FakeKubo, ip: &str, port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         init_with(folder.path(), &kubo, args);
+        let chosen = read(folder.path().join("service.json"))["cluster"]["listen_multiaddress"].to_string();
+        let port = port.unwrap_or_else(|| port_of(&chosen));
         let id = read(folder.path().join("identity.json"))["id"].as_str().expect("an id").to_owned();
         Self { folder, address: format!("/ip4/{ip}/tcp/{port}/p2p/{id}"), id, kubo }
     }

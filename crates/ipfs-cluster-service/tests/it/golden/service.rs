@@ -1,7 +1,7 @@
 //! Runs of `ipfs-cluster-service`.
 
 use super::{Outcome, Tally, items, recordings, text};
-use crate::peer::service;
+use crate::peer::{free_port, service};
 use serde_json::{Map, Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -35,9 +35,7 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(recorded: &'a Value) -> Self {
-        let held: Vec<TcpListener> = PORTS.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let port = |l: &TcpListener| l.local_addr().expect("an address").port().to_string();
-        let ports = PORTS.iter().copied().zip(held.iter().map(port)).collect();
+        let ports = PORTS.iter().map(|name| (*name, free_port().to_string())).collect();
         Self { recorded, dir: tempfile::tempdir().expect("temp folder"), ports }
     }
 

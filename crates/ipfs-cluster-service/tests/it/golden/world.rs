@@ -2,7 +2,7 @@
 //! tool were made with.
 
 use super::{items, text};
-use crate::peer::{DEADLINE, Peer, service};
+use crate::peer::{DEADLINE, Peer, free_port, service};
 use cluster_testkit::kubo::FakeKubo;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -45,10 +45,7 @@ impl World {
     /// Starts everything, and waits until the peers see each other.
     pub(super) fn new(base: &Value) -> Self {
         let names = ["9094", "9095", "9096", "9097", "9194", "9195", "9196", "9197", "9999", "9998", "5001", "5101"];
-        let held: Vec<TcpListener> = names.iter().map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let port = |l: &TcpListener| l.local_addr().expect("an address").port();
-        let ports: Vec<(&str, u16)> = names.iter().copied().zip(held.iter().map(port)).collect();
-        drop(held);
+        let ports: Vec<(&str, u16)> = names.iter().map(|name| (*name, free_port())).collect();
         let find = |name| ports.iter().find(|(n, _)| *n == name).expect("named").1;
         let daemons = [Door::open(find("5001")), Door::open(find("5101"))];
         let dir = tempfile::tempdir().expect("temp folder");
