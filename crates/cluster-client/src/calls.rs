@@ -5,8 +5,8 @@ use crate::error::ClientError;
 use crate::stream::Values;
 use crate::upload::Upload;
 use cluster_types::{
-    AddParams, Added, Alert, BandwidthByProtocol, Cid, ConnectGraph, GlobalPinInfo, GlobalRepoGc, Metric, PeerId,
-    PeerInfo, Pin, PinOptions, StateDigest, Version, pin_query,
+    AddParams, Added, Alert, BandwidthByProtocol, Cid, ConnectGraph, Explanation, GlobalPinInfo, GlobalRepoGc, Metric,
+    PeerId, PeerInfo, Pin, PinOptions, StateDigest, Version, pin_query,
 };
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -209,6 +209,14 @@ impl Client {
             return Err(ClientError::Local("bad metric name".into()));
         }
         self.object(Ask::get(format!("/monitor/metrics/{}", utf8_percent_encode(name, PATH)))).await
+    }
+
+    /// How an item stands, why, and what to do.
+    ///
+    /// # Errors
+    /// As [`ClientError`] says.
+    pub async fn explain(&self, cid: &Cid) -> Result<Explanation, ClientError> {
+        self.object(Ask::get(format!("/pins/{cid}/explain"))).await
     }
 
     /// What stands for the peer's whole pinset.

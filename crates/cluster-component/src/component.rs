@@ -256,17 +256,10 @@ pub trait PinTracker: Component {
     fn pin_queue_len(&self) -> u64;
 }
 
+pub use cluster_types::PinProgress;
+
 /// Where the progress of a pin is told: bytes and blocks as far as the daemon tells them.
 pub type ProgressSink = Arc<dyn Fn(PinProgress) + Send + Sync>;
-
-/// How far a pin is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PinProgress {
-    /// Blocks fetched so far.
-    pub blocks: u64,
-    /// Bytes fetched so far, where known.
-    pub bytes: u64,
-}
 
 /// Keeps blocks that were just put from being collected until it is dropped.
 pub type BlockLease = Box<dyn Send + Sync>;

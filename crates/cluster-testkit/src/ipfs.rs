@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, PinProgress, ProgressSink};
+use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, ProgressSink};
 use cluster_component::errors::{ConnectorError, StartError};
 use cluster_component::ports::{Clock, sleep};
 use cluster_component::tasks::TaskScope;
 use cluster_component::{PAGE_MAX, PageStream};
-use cluster_types::{Cid, IpfsId, IpfsPath, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, RepoGcKey, RepoStat};
+use cluster_types::{
+    Cid, IpfsId, IpfsPath, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, PinProgress, RepoGcKey, RepoStat,
+};
 use futures::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -181,13 +183,13 @@ impl IpfsConnector for FakeConnector {
 
     async fn pin(&self, pin: &Pin, progress: Option<ProgressSink>) -> Result<(), ConnectorError> {
         drop(self.called(format!("pin {}", pin.cid))?);
+        if let Some(progress) = progress {
+            progress(PinProgress { blocks: 1, bytes: 1 });
+        }
         let mut held = self.held.subscribe();
         // The sender lives as long as `self`, which is borrowed.
         drop(held.wait_for(|held| !held.contains(&pin.cid)).await);
         self.take_its_time().await;
-        if let Some(progress) = progress {
-            progress(PinProgress { blocks: 1, bytes: 1 });
-        }
         let mut world = self.called(format!("pinned {}", pin.cid))?;
         if let Some(error) = world.unpinnable.get(&pin.cid) {
             return Err(ConnectorError::Refused(error.clone()));

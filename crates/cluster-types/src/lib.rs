@@ -12,6 +12,7 @@ pub mod cid;
 pub mod digest;
 pub mod duration;
 pub mod error;
+pub mod explain;
 pub mod graph_svg;
 pub mod ipfs;
 pub mod json;
@@ -34,6 +35,7 @@ pub use self::cid::Cid;
 pub use self::digest::{PinsetDigest, StateDigest};
 pub use self::duration::GoDuration;
 pub use self::error::ErrorBody;
+pub use self::explain::Explanation;
 pub use self::ipfs::{IpfsId, IpfsPin, IpfsPinStatus, RepoGcKey, RepoStat};
 pub use self::metric::{Alert, Metric, MetricName, PingValue};
 pub use self::path::IpfsPath;
@@ -41,7 +43,7 @@ pub use self::peer::{
     BandwidthByProtocol, ConnectGraph, GlobalRepoGc, PeerInfo, PeerIpfs, ProtocolBandwidth, RepoGc, Version,
 };
 pub use self::pin::{Pin, PinMode, PinOptions, PinType};
-pub use self::status::{GlobalPinInfo, PinInfo, PinInfoShort, TrackerStatus};
+pub use self::status::{GlobalPinInfo, PinInfo, PinInfoShort, PinProgress, TrackerStatus};
 pub use self::time::{Time, Timestamp};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::Multiaddr;

@@ -363,6 +363,8 @@ mod tests {
                 error,
                 attempt_count,
                 priority_pin,
+                progress: None,
+                retry_at: None,
             }
         }
     }

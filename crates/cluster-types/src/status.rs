@@ -166,6 +166,22 @@ pub struct PinInfoShort {
     pub attempt_count: u32,
     /// Whether it is in the queue that goes first.
     pub priority_pin: bool,
+    /// How far the daemon is with pinning it, while it is and says so. The reference has no such field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<PinProgress>,
+    /// When what failed is tried again. Peers of ours tell each other; clients are told by explanations alone.
+    #[serde(skip)]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// How far a pin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PinProgress {
+    /// Blocks fetched so far.
+    pub blocks: u64,
+    /// Bytes fetched so far; 0 if the daemon does not tell (Kubo does from 0.40 on).
+    pub bytes: u64,
 }
 
 /// One item over all peers.

@@ -82,6 +82,12 @@ pub(crate) enum Command {
     Pin(Pin),
     /// Retrieve the status of tracked items
     Status(Status),
+    /// Explain how an item stands at each peer, why, and what to do
+    Explain {
+        /// The item
+        #[arg(value_name = "CID")]
+        cid: String,
+    },
     /// Recover tracked items in error state
     Recover(Recover),
     /// Retrieve cluster version

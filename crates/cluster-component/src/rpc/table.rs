@@ -8,10 +8,12 @@ use crate::PageStream;
 use crate::component::StateRead;
 use crate::errors::ClusterError;
 use crate::ports::Block;
+use cluster_types::explain::explain;
 use cluster_types::{
-    Alert, BandwidthByProtocol as Traffic, Cid as CidOf, ConnectGraph as ConnectGraphOf, GlobalPinInfo, GlobalRepoGc,
-    IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin as PinOf, PinInfo, PinOptions,
-    RepoGc as RepoGcOf, RepoStat as RepoStatOf, StateDigest as StateDigestOf, TrackerStatus, Version as VersionOf,
+    Alert, BandwidthByProtocol as Traffic, Cid as CidOf, ConnectGraph as ConnectGraphOf, Explanation, GlobalPinInfo,
+    GlobalRepoGc, IpfsId, IpfsPin, IpfsPinStatus, Metric, MetricName, Multiaddr, PeerId, PeerInfo, Pin as PinOf,
+    PinInfo, PinOptions, RepoGc as RepoGcOf, RepoStat as RepoStatOf, StateDigest as StateDigestOf, TrackerStatus,
+    Version as VersionOf,
 };
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt};
@@ -134,6 +136,12 @@ rpc_table! {
         Closed unary BlockAllocate (PinOf) -> Vec<PeerId> = |c, pin| c.cluster.block_allocate(pin);
         /// How one item stands at all peers.
         Closed unary Status (CidOf) -> GlobalPinInfo = |c, cid| c.cluster.status(&cid);
+        /// How one item stands at all peers, why, and what to do.
+        Closed unary Explain (CidOf) -> Explanation = |c, cid| async move {
+            let status = c.cluster.status(&cid).await?;
+            let pin = c.consensus.state().get(&cid)?;
+            Ok::<_, ClusterError>(explain(cid, pin.as_ref(), &status))
+        };
         /// How one item stands at this peer.
         Closed unary StatusLocal (CidOf) -> PinInfo = |c, cid| async move { value(c.tracker.status(&cid).await).await };
         /// How all items stand at all peers.

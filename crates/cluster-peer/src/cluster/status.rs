@@ -109,6 +109,8 @@ impl MainCluster {
                 error: error.to_owned(),
                 attempt_count: 0,
                 priority_pin: false,
+                progress: None,
+                retry_at: None,
             },
         }
     }

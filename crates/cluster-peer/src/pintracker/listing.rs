@@ -42,11 +42,19 @@ impl TrackerShell {
             error: error.into(),
             attempt_count: 0,
             priority_pin: false,
+            progress: None,
+            retry_at: None,
         }
     }
 
     /// How an item stands by its row, and by what is in flight.
-    fn short_of_row(&self, row: &Row, flight: Option<(Kind, Timestamp)>, base: &PinInfoShort) -> PinInfoShort {
+    fn short_of_row(
+        &self,
+        cid: &Cid,
+        row: &Row,
+        flight: Option<(Kind, Timestamp)>,
+        base: &PinInfoShort,
+    ) -> PinInfoShort {
         let (status, since) = match flight {
             Some((Kind::Pin, since)) => (TrackerStatus::PINNING, since),
             Some((Kind::Unpin, since)) if row.status != TrackerStatus::REMOTE => (TrackerStatus::UNPINNING, since),
@@ -58,6 +66,8 @@ impl TrackerShell {
             error: row.error.clone(),
             attempt_count: row.attempts,
             priority_pin: matches!(row.waiting, Some((Class::Priority, _))),
+            progress: self.progress.of(cid).filter(|_| status == TrackerStatus::PINNING),
+            retry_at: row.waiting.filter(|_| !row.error.is_empty() && flight.is_none()).map(|(_, due)| moment(due)),
             ..base.clone()
         }
     }
@@ -84,7 +94,7 @@ impl TrackerShell {
         for (cid, pin, row) in pairs {
             let short = match (&pin, row) {
                 (None, _) if gone == Gone::LeftOut => continue,
-                (_, Some(row)) => self.short_of_row(&row, machine.in_flight(&cid), base),
+                (_, Some(row)) => self.short_of_row(&cid, &row, machine.in_flight(&cid), base),
                 (Some(pin), None) => {
                     let status = match self.aim(pin) {
                         Aim::Sharded => TrackerStatus::SHARDED,
@@ -143,7 +153,7 @@ impl TrackerShell {
         let mut infos = Vec::new();
         for cid in keys.iter().filter_map(|key| Cid::from_sort_key(key).ok()) {
             let Some(row) = read(&*self.parts.store, &cid)? else { continue };
-            let short = self.short_of_row(&row, self.flight(&cid), &base);
+            let short = self.short_of_row(&cid, &row, self.flight(&cid), &base);
             if short.status.matches(filter) {
                 infos.push(self.info(cid, self.state.get(&cid)?.as_ref(), short));
             }
@@ -184,7 +194,7 @@ impl TrackerShell {
             (Some(pin), Some(row)) if row.waiting.is_none() && row.status == TrackerStatus::PINNED => {
                 self.ask_daemon(pin, Some(row)).await
             }
-            (_, Some(row)) => self.short_of_row(row, self.flight(cid), &base),
+            (_, Some(row)) => self.short_of_row(cid, row, self.flight(cid), &base),
             (Some(pin), None) => match self.aim(pin) {
                 Aim::Remote => self.short(TrackerStatus::REMOTE, self.now(), ""),
                 Aim::Sharded => self.short(TrackerStatus::SHARDED, self.now(), ""),
@@ -236,4 +246,10 @@ impl TrackerShell {
         });
         pages.boxed()
     }
+}
+
+/// A due time of a row.
+fn moment(micros: u64) -> Timestamp {
+    let secs = i64::try_from(micros / 1_000_000).unwrap_or(i64::MAX);
+    Timestamp::from_unix(secs, u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000)
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod leaving;
 mod listing;
 pub mod maptracker;
+mod progress;
 mod scans;
 pub mod shell;
 pub mod stateless;

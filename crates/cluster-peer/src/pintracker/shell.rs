@@ -5,6 +5,7 @@
 //! compared with the index, and the index with the daemon, page by page behind all other work.
 
 use super::leaving::{AskPeer, Silent};
+use super::progress::Progresses;
 use super::scans::Gone;
 use async_trait::async_trait;
 use cluster_component::PageStream;
@@ -75,6 +76,7 @@ pub(super) struct TrackerShell {
     pub(super) machine: Mutex<Tracker>,
     memory: Memory,
     pub(super) silent: Silent,
+    pub(super) progress: Arc<Progresses>,
     /// Whether every pin has its row: not before the first comparison, and not while missed changes are looked for.
     pub(super) compared: AtomicBool,
     aborts: Mutex<BTreeMap<OpId, CancellationToken>>,
@@ -98,6 +100,7 @@ impl TrackerShell {
             machine,
             memory,
             silent: Silent::default(),
+            progress: Arc::default(),
             compared: AtomicBool::new(false),
             aborts: Mutex::default(),
             tasks: Mutex::default(),
@@ -208,7 +211,12 @@ impl TrackerShell {
                 self.parts.connector.unpin(cid).await.map_err(|e| failed(&e))
             }
             Kind::Pin => match self.state.get(cid) {
-                Ok(Some(pin)) => self.parts.connector.pin(&pin, None).await.map_err(|e| failed(&e)),
+                Ok(Some(pin)) => {
+                    let (told, sink) = Progresses::follow(&self.progress, *cid);
+                    let done = self.parts.connector.pin(&pin, Some(sink)).await.map_err(|e| failed(&e));
+                    drop(told);
+                    done
+                }
                 // It was unpinned meanwhile, which the machine is about to hear.
                 Ok(None) => Ok(()),
                 Err(error) => Err(failed(&error)),

@@ -4,7 +4,7 @@ use super::{cid, pin};
 use crate::{FakeConnector, eventually};
 use cluster_component::component::{PinTracker, StateRead};
 use cluster_component::errors::TrackerError;
-use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin, PinInfo, TrackerStatus};
+use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin, PinInfo, PinProgress, TrackerStatus};
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
 
@@ -80,14 +80,18 @@ async fn shows_work_and_failure_and_tries_again(subject: Subject) {
     subject.daemon.hold(cid(1));
     (subject.log_pin)(pin(1, "slow"));
     reaches(&subject, cid(1), TrackerStatus::PINNING).await;
+    let told = || subject.tracker.status(&cid(1)).now_or_never().and_then(|info| info.status.progress);
+    eventually("it is told how far it is", || told() == Some(PinProgress { blocks: 1, bytes: 1 })).await;
     subject.daemon.let_go(&cid(1));
     reaches(&subject, cid(1), TrackerStatus::PINNED).await;
+    assert_eq!(told(), None);
 
     subject.daemon.world().unpinnable.insert(cid(2), "no such thing".into());
     (subject.log_pin)(pin(2, "bad"));
     reaches(&subject, cid(2), TrackerStatus::PIN_ERROR).await;
     let info = subject.tracker.status(&cid(2)).await;
     assert!(info.status.error.contains("no such thing") && info.status.attempt_count == 1, "{info:?}");
+    assert!(info.status.retry_at > Some(info.status.timestamp), "{info:?}");
 
     subject.daemon.world().unpinnable.clear();
     subject.tracker.recover(&cid(2)).await.expect("tried again");

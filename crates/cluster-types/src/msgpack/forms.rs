@@ -242,6 +242,10 @@ impl PinInfoShort {
         fields.text("e", &self.error);
         fields.int("a", i64::from(self.attempt_count));
         fields.truth("y", self.priority_pin);
+        // Ours alone; a peer of the reference passes over keys that it does not know.
+        fields.uint("xblocks", self.progress.map_or(0, |progress| progress.blocks));
+        fields.uint("xbytes", self.progress.map_or(0, |progress| progress.bytes));
+        fields.time("xretry", self.retry_at.unwrap_or(Timestamp::ZERO));
     }
 
     fn read(&mut self, key: &[u8], value: &mut Reader<'_>) -> Result<Known, Malformed> {
@@ -254,6 +258,9 @@ impl PinInfoShort {
             b"e" => self.error = value.text()?,
             b"a" => self.attempt_count = u32::try_from(value.int()?).unwrap_or_default(),
             b"y" => self.priority_pin = value.bool()?,
+            b"xretry" => self.retry_at = Some(value.time()?).filter(|moment| !moment.is_zero()),
+            b"xblocks" => self.progress.get_or_insert_default().blocks = value.uint()?,
+            b"xbytes" => self.progress.get_or_insert_default().bytes = value.uint()?,
             _ => return Ok(Known::No),
         }
         Ok(Known::Yes)

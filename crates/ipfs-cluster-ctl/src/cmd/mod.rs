@@ -49,6 +49,7 @@ async fn command(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::status(context, args).await?,
         Command::Recover(args) => status::recover(context, args).await?,
         Command::Health(args) => health::run(context, args).await?,
+        Command::Explain { cid } => client.explain(&cid.parse().doing("parsing CID")?).await?.show(*encoding),
         Command::State(State::Digest) => client.state_digest().await?.show(*encoding),
         Command::Ipfs(Ipfs::Gc { local }) => client.repo_gc(local).await?.show(*encoding),
     }

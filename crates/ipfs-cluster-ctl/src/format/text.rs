@@ -2,8 +2,8 @@
 
 use super::human;
 use cluster_types::{
-    Added, Alert, BandwidthByProtocol, GlobalPinInfo, GlobalRepoGc, Metric, PeerInfo, Pin, PinMode, PinType,
-    ProtocolBandwidth, StateDigest, Timestamp, TrackerStatus, Version,
+    Added, Alert, BandwidthByProtocol, Explanation, GlobalPinInfo, GlobalRepoGc, Metric, PeerInfo, Pin, PinMode,
+    PinProgress, PinType, ProtocolBandwidth, StateDigest, Timestamp, TrackerStatus, Version,
 };
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -64,15 +64,24 @@ impl Text for GlobalPinInfo {
             let name = if info.peername.is_empty() { &peer } else { &info.peername };
             let status = status_word(info.status);
             let error = if info.error.is_empty() { String::new() } else { format!(": {}", info.error) };
+            let progress = info.progress.map(progress).unwrap_or_default();
             line!(
                 out,
-                "    > {name:<20} : {status}{error} | {} | Attempts: {} | Priority: {}",
+                "    > {name:<20} : {status}{error}{progress} | {} | Attempts: {} | Priority: {}",
                 info.timestamp,
                 info.attempt_count,
                 info.priority_pin
             );
         }
         out
+    }
+}
+
+/// ` (12 blocks, 3 MiB)`, behind the state.
+fn progress(progress: PinProgress) -> String {
+    match progress.bytes {
+        0 => format!(" ({} blocks)", progress.blocks),
+        bytes => format!(" ({} blocks, {bytes} bytes)", progress.blocks),
     }
 }
 
@@ -124,6 +133,38 @@ fn date(moment: Timestamp, none: &str) -> String {
 impl Text for Version {
     fn text(&self) -> String {
         format!("{}\n", self.version)
+    }
+}
+
+impl Text for Explanation {
+    fn text(&self) -> String {
+        let mut out = String::new();
+        match self.name.as_str() {
+            "" => line!(out, "{}", self.cid),
+            name => line!(out, "{} | {name}", self.cid),
+        }
+        line!(out, "{}", self.summary);
+        for peer in &self.peers {
+            let name = if peer.peername.is_empty() { peer.peer.to_string() } else { peer.peername.clone() };
+            let shall = if peer.should_hold { "shall hold it" } else { "need not hold it" };
+            let progress = peer.progress.map(progress).unwrap_or_default();
+            line!(
+                out,
+                "    > {name} ({shall}): {}{progress} since {}",
+                status_word(peer.status),
+                date(peer.since, "-")
+            );
+            if !peer.error.is_empty() {
+                line!(out, "        {} (attempts: {})", peer.error, peer.attempts);
+            }
+            if let Some(moment) = peer.retry_at {
+                line!(out, "        Tried again at {}", date(moment, "-"));
+            }
+            if !peer.advice.is_empty() {
+                line!(out, "        {}", peer.advice);
+            }
+        }
+        out
     }
 }
 
@@ -275,6 +316,8 @@ mod tests {
             error: "context canceled".into(),
             attempt_count: 1,
             priority_pin: true,
+            progress: None,
+            retry_at: None,
             ..PinInfoShort::default()
         };
         let info = GlobalPinInfo {

@@ -154,6 +154,11 @@ impl Sources {
             help,
             named.map(|(_, status, _)| count(status)).iter().sum::<usize>(),
         );
+        let progress = || attention.iter().filter_map(|item| item.status.progress);
+        let help = "Blocks fetched of the pins that are being pinned";
+        page.single("ipfscluster_pins_pinning_blocks", "gauge", help, progress().map(|p| p.blocks).sum::<u64>());
+        let help = "Bytes fetched of the pins that are being pinned, where the IPFS daemon tells";
+        page.single("ipfscluster_pins_pinning_bytes", "gauge", help, progress().map(|p| p.bytes).sum::<u64>());
         let now = self.clock.now().wall;
         let queued = attention.iter().filter(|item| item.status.status == TrackerStatus::PIN_QUEUED);
         let oldest = queued.map(|item| now.saturating_since(item.status.timestamp).as_secs()).max().unwrap_or(0);

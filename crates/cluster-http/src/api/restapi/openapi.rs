@@ -90,6 +90,7 @@ fn row(route: Route) -> Row {
         Route::MetricNames => ("Names of metrics", &[], Array("MetricName")),
         Route::Token => ("A token for who asks", &[], One("Token")),
         Route::Health => ("Whether this peer is alive; needs no credentials", &[], Nothing),
+        Route::Explain => ("How one item stands, why, and what to do", &[], One("Explanation")),
         Route::StateDigest => ("What stands for this peer's whole pinset", &[], One("StateDigest")),
         Route::OpenApi => ("This description", &[], One("OpenAPI")),
     };
@@ -230,6 +231,14 @@ fn schemas() -> Value {
         }},
         "Version": object(json!({"version": text()})),
         "Token": object(json!({"token": text()})),
+        "Explanation": object(json!({
+            "cid": text(), "name": text(), "in_pinset": {"type": "boolean"}, "wanted_min": {"type": "integer"},
+            "holders": {"type": "integer"}, "summary": text(),
+            "peers": {"type": "array", "items": object(json!({
+                "peer": text(), "peername": text(), "should_hold": {"type": "boolean"}, "status": text(),
+                "since": {"type": "string", "format": "date-time"}, "error": text(), "attempts": {"type": "integer"}, "advice": text(),
+            }))},
+        })),
         "StateDigest": object(json!({"pins": {"type": "integer"}, "digest": text()})),
         "MetricName": text(),
         "OpenAPI": {"type": "object"},

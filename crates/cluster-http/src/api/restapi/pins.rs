@@ -112,6 +112,13 @@ pub(super) async fn status(front: &Front, hash: &str, asked: &Asked) -> Answer {
     }
 }
 
+pub(super) async fn explain(front: &Front, hash: &str) -> Answer {
+    match query::cid(hash) {
+        Ok(cid) => answer::object(front.rpc.call::<Cluster::Explain>(Target::Local, cid).await),
+        Err(refusal) => refusal,
+    }
+}
+
 pub(super) async fn recover(front: &Front, hash: &str, asked: &Asked) -> Answer {
     let cid = match query::cid(hash) {
         Ok(cid) => cid,

@@ -31,6 +31,7 @@ pub(super) enum Route {
     Health,
     OpenApi,
     StateDigest,
+    Explain,
 }
 
 /// The name of the route that a request is for; `none` if there is none.
@@ -70,6 +71,7 @@ pub(super) fn name_of(route: Route) -> &'static str {
         Route::Health => "Health",
         Route::OpenApi => "OpenApi",
         Route::StateDigest => "StateDigest",
+        Route::Explain => "Explain",
     }
 }
 
@@ -115,6 +117,7 @@ const ROUTES: &[(Method, &[Part], Route)] = &[
     (Method::GET, &[Is("health")], Route::Health),
     (Method::GET, &[Is("openapi.json")], Route::OpenApi),
     (Method::GET, &[Is("state"), Is("digest")], Route::StateDigest),
+    (Method::GET, &[Is("pins"), Any, Is("explain")], Route::Explain),
 ];
 
 /// All routes: method, path with its variable parts in braces, name.

@@ -236,6 +236,7 @@ impl Front {
             Route::MetricNames => peers::metric_names(self).await,
             Route::Health => answer::no_content(),
             Route::OpenApi => answer::object(Ok(openapi::document())),
+            Route::Explain => pins::explain(self, argument).await,
             Route::StateDigest => peers::state_digest(self).await,
             Route::Token => self.token(asked.user.as_deref()),
             Route::RepoGc => peers::repo_gc(self, &asked).await,
