@@ -27,6 +27,9 @@ const BELOW_MAX: u32 = 2_000;
 /// Blocks that one answer may bring of a walk that a stop has cut: it was not there for nothing.
 const BELOW_RESUMED: u32 = 64;
 
+/// Walks that have ended and are still remembered, besides two for each block that is wanted.
+const WALKS_ENDED_MAX: usize = 1_000;
+
 const KEY_VERSION: &[u8] = b"version";
 const KEY_NEXT: &[u8] = b"next";
 const KEY_COUNT: &[u8] = b"count";
@@ -304,10 +307,19 @@ impl<'a> Step<'a> {
         // What was wanted on the way down may have come in the same breath.
         let wanted = &self.replica.wanted;
         self.fetch.retain(|fetch| wanted.contains_key(&fetch.cid));
-        if wanted.is_empty() {
-            self.replica.walks.clear();
-        }
+        self.forget_ended_walks();
         Ok(())
+    }
+
+    /// Looks through what is wanted only when it pays: half of the walks, and more, have ended then.
+    fn forget_ended_walks(&mut self) {
+        let Replica { wanted, walks, .. } = &mut *self.replica;
+        if wanted.is_empty() {
+            walks.clear();
+        } else if walks.len() > WALKS_ENDED_MAX + 2 * wanted.len() {
+            let under_way: BTreeSet<Cid> = wanted.values().map(|(root, _)| *root).collect();
+            walks.retain(|root, _| under_way.contains(root));
+        }
     }
 
     fn arrived(&mut self, cid: Cid, block: &Bytes) -> Result<(), StoreError> {
@@ -537,5 +549,42 @@ fn write_difference<V: PartialEq>(
         if before.get(cid) != Some(value) {
             batch.put(Table::CrdtMeta, key(cid), encode(value));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_datastore::MemoryStore;
+    use cluster_types::store::Datastore;
+
+    fn step(replica: &mut Replica, store: &MemoryStore, event: Event) {
+        let mut effects = Vec::new();
+        replica.step(event, store, &mut effects).expect("stepped");
+        for effect in effects {
+            if let Effect::Write(batch) = effect {
+                store.write(batch).expect("written");
+            }
+        }
+    }
+
+    /// One block that nobody has kept every walk that came after it in memory.
+    #[test]
+    fn walks_that_have_ended_are_forgotten_while_another_one_never_does() {
+        let store = MemoryStore::default();
+        let mut replica = Replica::default();
+        step(&mut replica, &store, Event::Heads(vec![delta::cid_of(b"nobody has this")]));
+
+        let mut links = Vec::new();
+        for number in 1..=3_000_u64 {
+            let block = Node { delta: Delta { priority: number, ..Delta::default() }, links }.encode();
+            let cid = delta::cid_of(&block);
+            links = vec![cid];
+            step(&mut replica, &store, Event::Heads(vec![cid]));
+            step(&mut replica, &store, Event::Blocks(vec![(cid, block.into())]));
+        }
+
+        assert!(replica.is_walking());
+        assert!(replica.walks.len() <= WALKS_ENDED_MAX + 2, "{} walks are remembered", replica.walks.len());
     }
 }
