@@ -1,4 +1,4 @@
-//! HTTP servers: the REST API, and the gateway to content.
+//! HTTP servers: the REST API, the Pinning Service API, and the gateway to content.
 //!
 //! [`server`] is what they have in common: listeners, limits, bodies, the access log. [`api`] holds the ways in for
 //! clients; they hold an `Rpc` and an `Adder` and nothing else of the peer.

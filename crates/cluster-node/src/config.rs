@@ -8,6 +8,7 @@ use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 pub use cluster_embedded::EmbeddedConfig;
 use cluster_http::api::metrics::MetricsConfig;
+pub use cluster_http::api::pinsvcapi::PinSvcApiConfig;
 pub use cluster_http::api::restapi::RestApiConfig;
 pub use cluster_ipfs::IpfsHttpConfig;
 use cluster_peer::cluster::ClusterConfig;
@@ -26,8 +27,7 @@ use std::net::{IpAddr, TcpListener};
 pub(crate) const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
 
 /// The reference's components that this version does not have; a file that names one is told so once.
-pub(crate) const NOT_HERE: [(Section, &str); 3] =
-    [(Section::Api, "ipfsproxy"), (Section::Api, "pinsvcapi"), (Section::Observations, "tracing")];
+pub(crate) const NOT_HERE: [(Section, &str); 2] = [(Section::Api, "ipfsproxy"), (Section::Observations, "tracing")];
 
 /// Section `datastore.fjall`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,8 @@ pub struct Configuration {
     pub state: StateChoice,
     /// The REST API; `None`: there is none.
     pub restapi: Option<RestApiConfig>,
+    /// The Pinning Service API; `None`: there is none.
+    pub pinsvcapi: Option<PinSvcApiConfig>,
     /// The IPFS daemon.
     pub connector: ConnectorChoice,
     /// The tracker.
@@ -109,6 +111,7 @@ impl Configuration {
             raft: None,
             state: StateChoice::default(),
             restapi: Some(RestApiConfig::default()),
+            pinsvcapi: Some(PinSvcApiConfig::default()),
             connector: ConnectorChoice::default(),
             tracker: TrackerChoice::default(),
             monitor: PubsubmonConfig::default(),
@@ -166,6 +169,7 @@ impl Configuration {
             raft: optional(document, environment)?,
             state: StateChoice::read(document, raft)?,
             restapi: optional(document, environment)?,
+            pinsvcapi: optional(document, environment)?,
             connector: ConnectorChoice::read(document, environment)?,
             tracker: TrackerChoice::read(document, environment)?,
             monitor: document.load(environment)?.config,
@@ -205,6 +209,7 @@ impl Configuration {
             None => document.store(&self.crdt),
         }
         self.state.store(&mut document);
+        store_if_some(&mut document, self.pinsvcapi.as_ref());
         store_if_some(&mut document, self.restapi.as_ref());
         self.connector.store(&mut document);
         self.tracker.store(&mut document);
@@ -265,7 +270,8 @@ impl Configuration {
     pub fn randomize_ports(&mut self) -> std::io::Result<()> {
         let lists = [&mut self.cluster.listen_multiaddress]
             .into_iter()
-            .chain(self.restapi.as_mut().map(|api| &mut api.http_listen_multiaddress));
+            .chain(self.restapi.as_mut().map(|api| &mut api.http_listen_multiaddress))
+            .chain(self.pinsvcapi.as_mut().map(|api| &mut api.http_listen_multiaddress));
         for list in lists {
             for text in &mut list.0 {
                 *text = with_free_port(text)?;

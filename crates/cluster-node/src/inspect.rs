@@ -10,6 +10,7 @@ use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 use cluster_embedded::EmbeddedConfig;
 use cluster_http::api::metrics::MetricsConfig;
+use cluster_http::api::pinsvcapi::PinSvcApiConfig;
 use cluster_http::api::restapi::RestApiConfig;
 use cluster_ipfs::IpfsHttpConfig;
 use cluster_peer::allocator::ascendalloc::AscendConfig;
@@ -40,6 +41,7 @@ pub fn each(visitor: &mut impl Visit) {
     visitor.section::<ClusterConfig>();
     visitor.section::<CrdtConfig>();
     visitor.section::<RaftConfig>();
+    visitor.section::<PinSvcApiConfig>();
     visitor.section::<RestApiConfig>();
     visitor.section::<IpfsHttpConfig>();
     visitor.section::<EmbeddedConfig>();
@@ -122,8 +124,10 @@ pub fn findings(folder: &Folder, environment: &Environment) -> Result<Vec<Findin
         match Configuration::read(&document, environment) {
             Err(error) => found.push(mistake(&text, &error.key, error.message)),
             Ok(configuration) => {
-                if let Some(Err(error)) = configuration.restapi.map(|api| api.tls(folder.path())) {
-                    found.push(mistake(&text, "api.restapi.ssl_cert_file", error.message));
+                let rest = configuration.restapi.map(|api| api.tls(folder.path()));
+                let pinning = configuration.pinsvcapi.map(|api| api.tls(folder.path()));
+                for error in [rest, pinning].into_iter().flatten().filter_map(Result::err) {
+                    found.push(mistake(&text, &format!("api.{}", error.key), error.message));
                 }
             }
         }

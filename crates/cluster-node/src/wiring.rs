@@ -24,7 +24,7 @@ use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
 use cluster_http::api::metrics::{MetricsApi, Sources};
-use cluster_http::api::restapi::RestApi;
+use cluster_http::api::{pinsvcapi, restapi};
 use cluster_net::{Exchange, Host, Protocols, Serve};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
@@ -180,7 +180,13 @@ impl Node {
         if let Some(config) = &configuration.restapi {
             let clock = Arc::clone(&base.clock);
             let metrics = Arc::clone(&metrics);
-            let api = RestApi::bind(config, folder.path(), base.rpc.clone(), adder, clock, metrics).await?;
+            let api = restapi::bind(config, folder.path(), base.rpc.clone(), adder, clock, metrics).await?;
+            self.apis.push(Arc::new(api));
+        }
+        if let Some(config) = &configuration.pinsvcapi {
+            let clock = Arc::clone(&base.clock);
+            let metrics = Arc::clone(&metrics);
+            let api = pinsvcapi::bind(config, folder.path(), base.rpc.clone(), clock, metrics).await?;
             self.apis.push(Arc::new(api));
         }
         if let Some(config) = configuration.metrics.as_ref().filter(|config| config.enable_stats) {

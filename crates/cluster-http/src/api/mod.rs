@@ -1,5 +1,7 @@
-//! Ways in for clients, one folder each.
+//! Ways in for clients, one folder each, and the door that two of them share.
 
+pub mod door;
 pub mod gateway;
 pub mod metrics;
+pub mod pinsvcapi;
 pub mod restapi;

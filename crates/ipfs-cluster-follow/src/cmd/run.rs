@@ -83,6 +83,7 @@ fn configuration(follower: &Follower, embedded: Option<&str>) -> Result<Configur
     configuration.cluster.follower_mode = true;
     let listen = Strings(vec![follower.socket_address()]);
     configuration.restapi = Some(RestApiConfig { http_listen_multiaddress: listen, ..RestApiConfig::default() });
+    configuration.pinsvcapi = None; // As the reference: a follower pins nothing for others.
     let doing = "error applying environmental variables to restapi configuration";
     configuration.apply(&Environment::of_process()).map_err(|e| e.message).doing(doing)?;
     Ok(configuration)

@@ -1,6 +1,7 @@
 //! Answers: objects, errors and streams in the reference's form.
 
-use crate::server::{ResponseBody, buffered, empty, lines};
+pub(super) use crate::api::door::answer::{Answer, JSON, bare, json, line, no_content};
+use crate::server::{buffered, lines};
 use cluster_component::PageStream;
 use cluster_component::rpc::{RpcError, RpcErrorKind};
 use cluster_types::ErrorBody;
@@ -8,25 +9,6 @@ use futures::StreamExt;
 use http::header::{CONTENT_TYPE, TRAILER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
-
-/// An answer on its way.
-pub(super) type Answer = Response<ResponseBody>;
-
-pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// An answer of this status without a body.
-pub(super) fn bare(status: StatusCode) -> Answer {
-    let mut response = Response::new(empty());
-    *response.status_mut() = status;
-    response
-}
-
-fn json(status: StatusCode, body: Vec<u8>) -> Answer {
-    let mut response = Response::new(buffered(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
-    response
-}
 
 /// A value, or why there is none.
 pub(super) fn object<T: Serialize>(result: Result<T, RpcError>) -> Answer {
@@ -40,20 +22,6 @@ pub(super) fn object<T: Serialize>(result: Result<T, RpcError>) -> Answer {
 pub(super) fn svg(picture: String) -> Answer {
     let mut response = Response::new(buffered(picture));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("image/svg+xml"));
-    response
-}
-
-/// The value as JSON and a line end.
-pub(super) fn line<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut body = cluster_types::json::to_go_json(value);
-    body.push(b'\n');
-    body
-}
-
-/// An empty success. It says that it is JSON, as the reference.
-pub(super) fn no_content() -> Answer {
-    let mut response = bare(StatusCode::NO_CONTENT);
-    response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }
 

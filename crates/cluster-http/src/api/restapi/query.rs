@@ -1,21 +1,9 @@
 //! Parameters of the query.
 
 use super::answer::{self, Answer};
+pub(super) use crate::api::door::query::{Pairs, first, parse};
 use cluster_types::Cid;
 use http::StatusCode;
-
-/// Decoded names and values, in order.
-pub(super) type Pairs = Vec<(String, String)>;
-
-/// Decodes a query; malformed pairs are dropped, as the reference does.
-pub(super) fn parse(query: &str) -> Pairs {
-    cluster_types::pin_query::parse_query(query)
-}
-
-/// The first value of a name, or the empty text.
-pub(super) fn first<'a>(pairs: &'a Pairs, name: &str) -> &'a str {
-    pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
-}
 
 /// Whether `local` is given, which takes the one word `true`.
 pub(super) fn is_local(pairs: &Pairs) -> bool {

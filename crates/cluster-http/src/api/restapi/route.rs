@@ -1,5 +1,11 @@
 //! Which route a request is for, by the reference's rules.
 
+pub(super) use crate::api::door::table::Found;
+use crate::api::door::table::{
+    self,
+    Part::{self, Any, Is, Namespace, Rest},
+    Row,
+};
 use http::Method;
 
 /// The routes, as the reference names its handlers.
@@ -75,22 +81,8 @@ pub(super) fn name_of(route: Route) -> &'static str {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    /// This very segment.
-    Is(&'static str),
-    /// Any segment that is not empty.
-    Any,
-    /// `ipfs`, `ipns` or `ipld`.
-    Namespace,
-    /// All that follows, slashes included.
-    Rest,
-}
-
-use Part::{Any, Is, Namespace, Rest};
-
 /// All routes, in the order in which the reference looks at them: it decides between 404 and 405.
-const ROUTES: &[(Method, &[Part], Route)] = &[
+const ROUTES: &[Row<Route>] = &[
     (Method::GET, &[Is("id")], Route::Id),
     (Method::GET, &[Is("version")], Route::Version),
     (Method::GET, &[Is("peers")], Route::Peers),
@@ -136,61 +128,9 @@ pub(super) fn all() -> impl Iterator<Item = (&'static Method, String, Route)> {
     ROUTES.iter().map(move |(method, parts, route)| (method, path(parts), *route))
 }
 
-/// What a request is for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
-    /// This route, with what the variable part of the path says: a hash, a name, or a path with its namespace.
-    Route(Route, &'a str),
-    /// No such path.
-    Nothing,
-    /// The path is there, for other methods.
-    MethodNotAllowed,
-}
-
 /// Finds the route of a decoded path.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
-    let mut mismatch = false;
-    for (route_method, pattern, route) in ROUTES {
-        match (matches(path, pattern), method == route_method) {
-            (Some(argument), true) => return Found::Route(*route, argument),
-            (Some(_), false) => mismatch = true,
-            (None, true) => mismatch = false,
-            (None, false) => {}
-        }
-    }
-    if mismatch { Found::MethodNotAllowed } else { Found::Nothing }
-}
-
-/// The variable part of the path, if the path is of this form.
-fn matches<'a>(path: &'a str, pattern: &[Part]) -> Option<&'a str> {
-    let mut rest = path.strip_prefix('/')?;
-    let mut argument = "";
-    for (i, part) in pattern.iter().enumerate() {
-        let last = i + 1 == pattern.len();
-        if matches!(part, Rest) {
-            return Some(argument_with_rest(path, argument));
-        }
-        let (segment, after) = match rest.split_once('/') {
-            Some((segment, after)) if !last => (segment, after),
-            None if last => (rest, ""),
-            _ => return None,
-        };
-        match part {
-            Is(word) if segment != *word => return None,
-            Any if segment.is_empty() => return None,
-            Namespace if !matches!(segment, "ipfs" | "ipns" | "ipld") => return None,
-            Is(_) => {}
-            _ => argument = segment,
-        }
-        rest = after;
-    }
-    Some(argument)
-}
-
-/// A path below a namespace: `/ipfs/…` with what follows.
-fn argument_with_rest<'a>(path: &'a str, namespace: &str) -> &'a str {
-    let at = path.find(&format!("/{namespace}/")).unwrap_or(0);
-    &path[at..]
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a, Route> {
+    table::find(ROUTES, method, path)
 }
 
 #[cfg(test)]

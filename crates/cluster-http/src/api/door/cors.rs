@@ -1,7 +1,7 @@
 //! What browsers may do from pages of other origins.
 
 use super::answer::{self, Answer};
-use super::config::RestApiConfig;
+use super::config::{ApiConfig, Kind};
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -25,7 +25,7 @@ pub(super) struct Cors {
 }
 
 impl Cors {
-    pub(super) fn new(config: &RestApiConfig) -> Self {
+    pub(super) fn new<K: Kind>(config: &ApiConfig<K>) -> Self {
         let or = |given: &[String], default: &[&str]| -> Vec<String> {
             if given.is_empty() { default.iter().map(|t| (*t).to_owned()).collect() } else { given.to_vec() }
         };
@@ -124,6 +124,7 @@ fn matches_origin(allowed: &str, origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::restapi::RestApiConfig;
 
     #[test]
     fn the_default_opens_get_to_every_page() {

@@ -1,12 +1,11 @@
 //! Who is let in: basic authentication and tokens.
 
-use super::answer::{self, Answer};
 use super::token;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cluster_types::Timestamp;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,7 +25,7 @@ impl Credentials {
     }
 
     /// Lets a request in and says whose it is, or says how it is refused.
-    pub(super) fn check(&self, headers: &HeaderMap, now: Timestamp) -> Result<String, Answer> {
+    pub(super) fn check(&self, headers: &HeaderMap, now: Timestamp) -> Result<String, Refused> {
         let given = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or("");
         if let Some((user, password)) = basic(given) {
             let known = self.knows(&user, &password);
@@ -76,12 +75,26 @@ pub(super) fn equal(secret: &[u8], given: &[u8]) -> bool {
     std::hint::black_box(difference) == 0
 }
 
-fn refusal(message: &str, schemes: &[&'static str]) -> Answer {
-    let mut response = answer::error(StatusCode::UNAUTHORIZED, message);
-    for scheme in schemes {
-        response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+/// Why a request is not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// In words.
+    pub(super) message: &'static str,
+    /// Ways of being let in, as `WWW-Authenticate` says them.
+    schemes: &'static [&'static str],
+}
+
+impl Refused {
+    /// Says in an answer how to be let in.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        for scheme in self.schemes {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        }
     }
-    response
+}
+
+fn refusal(message: &'static str, schemes: &'static [&'static str]) -> Refused {
+    Refused { message, schemes }
 }
 
 #[cfg(test)]
@@ -105,10 +118,12 @@ mod tests {
         assert_eq!(credentials.check(&with("user:pass"), now).expect("let in"), "user");
         for wrong in ["user:passs", "user:pas", "user:", "nobody:", ":", "other:pass"] {
             let refused = credentials.check(&with(wrong), now).expect_err(wrong);
-            assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(refused, refusal("unauthorized: access denied", &[BASIC]));
         }
         let refused = credentials.check(&HeaderMap::new(), now).expect_err("nothing given");
-        assert_eq!(refused.headers().get_all(WWW_AUTHENTICATE).iter().count(), 2);
+        let mut headers = HeaderMap::new();
+        refused.tell(&mut headers);
+        assert_eq!(headers.get_all(WWW_AUTHENTICATE).iter().count(), 2);
     }
 
     #[test]
