@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Who the daemon says it is.
-const ID: &str = "12D3KooWAreZ4X83KHAnoa41Lz4tGjK3JeGPAkTmng5fCTgauK9T";
+const ID: &str = "12D3KooWRndVhVZPCiQwHBBBdg769GyrPUW13zxwqQyf9r3ANaba";
 
 /// What the daemon has, and how it misbehaves.
 #[derive(Debug, Default)]

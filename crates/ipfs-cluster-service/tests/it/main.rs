@@ -10,6 +10,7 @@ mod failures;
 mod golden;
 mod metrics;
 mod peer;
+mod pinsvc;
 mod place;
 mod raft;
 mod raft_cluster;

@@ -15,7 +15,7 @@ fn proc_golden_rest() {
     let mut tally = Tally::new("rest");
     for case in items(&recorded, "cases").filter(|case| !super::is_left_out("rest", text(case, "name"))) {
         world.before(case);
-        tally.add(case, &play(&world, case));
+        tally.add(case, &play(&world, case, ["9094", "9194"]));
     }
     tally.finish();
 }
@@ -33,8 +33,9 @@ fn proc_golden_ctl() {
     tally.finish();
 }
 
-fn play(world: &World, case: &Value) -> Outcome {
-    let host = format!("127.0.0.1:{}", world.port(if text(case, "to") == "beta" { "9194" } else { "9094" }));
+/// Asks alpha or beta, at these ports of the recording.
+pub(super) fn play(world: &World, case: &Value, ports: [&str; 2]) -> Outcome {
+    let host = format!("127.0.0.1:{}", world.port(ports[usize::from(text(case, "to") == "beta")]));
     let request = written(world, &case["request"], &host);
     let answer = match text(case, "to") {
         "alpha unix" => UnixStream::connect(world.ours("$DIR/api.sock")).and_then(|s| ask(s, &request)),

@@ -113,14 +113,14 @@ impl World {
         }
         config["monitor"]["pubsubmon"]["check_interval"] = json!("1s");
         config["api"]["restapi"]["http_listen_multiaddress"] = json!(listen(94));
-        for api in ["ipfsproxy", "pinsvcapi"] {
-            config["api"].as_object_mut().expect("a section").shift_remove(api);
-        }
+        config["api"]["pinsvcapi"]["http_listen_multiaddress"] = json!(listen(97));
+        config["api"].as_object_mut().expect("a section").shift_remove("ipfsproxy");
         config.as_object_mut().expect("a configuration").shift_remove("datastore");
         config["datastore"] = json!({ "fjall": {} });
         if peer == 0 {
             for (key, value) in self.settings.as_object().into_iter().flatten() {
-                config["api"]["restapi"][key] = value.clone();
+                let (api, key) = key.split_once('.').unwrap_or(("restapi", key));
+                config["api"][api][key] = value.clone();
             }
         }
         config
@@ -151,9 +151,27 @@ impl World {
         }
     }
 
+    /// Has both daemons wait for this content, too.
+    pub(super) fn nobody_has(&self, cid: &str) {
+        for daemon in &self.daemons {
+            daemon.kubo.world().missing.insert(cid.to_owned());
+        }
+    }
+
+    /// Sends a request to alpha's REST API, whatever it answers.
+    fn ask_rest(&self, method: &str, target: &str) {
+        let address = format!("127.0.0.1:{}", self.port("9094"));
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let line = TcpStream::connect(address).expect("the API listens");
+        super::http::ask(line, request.as_bytes()).expect("an answer");
+    }
+
     /// What happened between the case before and this one.
     pub(super) fn before(&mut self, case: &Value) {
         let before = &case["before"];
+        if let Some(asked) = before.get("rest") {
+            self.ask_rest(text(asked, "method"), text(asked, "target"));
+        }
         if let Some(wait) = before.get("wait_status") {
             let (cid, any_of) = (text(wait, "cid"), wait["any_of"].clone());
             let want: Vec<&str> = any_of.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
