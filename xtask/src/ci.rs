@@ -51,6 +51,26 @@ pub(crate) fn docs() -> Result<()> {
     page("docs/openapi.json", &["ipfs-cluster-service", "--", "config", "openapi"])
 }
 
+/// Writes manual pages and completions of all programs below `folder`, as packages want them.
+pub(crate) fn man(folder: &str) -> Result<()> {
+    let (pages, shells) = (format!("{folder}/man1"), format!("{folder}/completions"));
+    std::fs::create_dir_all(&shells).with_context(|| format!("cannot make {shells}"))?;
+    let run = |program: &str, args: &[&str]| {
+        cargo(&[&["run", "--quiet", "--locked", "--package", program, "--"], args].concat(), &[])
+    };
+    for (program, man, completions) in [
+        ("ipfs-cluster-ctl", "man", "completions"),
+        ("ipfs-cluster-service", "man", "completions"),
+        ("ipfs-cluster-follow", "--man", "--completions"),
+    ] {
+        run(program, &[man, &pages])?;
+        for shell in ["bash", "fish", "zsh"] {
+            page(&format!("{shells}/{program}.{shell}"), &[program, "--", completions, shell])?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes what a program of ours prints to a file.
 fn page(path: &str, program: &[&str]) -> Result<()> {
     let made = Command::new("cargo").args(["run", "--quiet", "--locked", "--package"]).args(program).output();

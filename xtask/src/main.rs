@@ -1,4 +1,4 @@
-//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | docs | bench`.
+//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | docs | man | bench`.
 
 mod bench;
 mod ci;
@@ -18,11 +18,13 @@ fn main() -> Result<()> {
             ci::sim(&count, &numbers.next().unwrap_or_else(|| "0".into()))
         }
         Some("docs") => ci::docs(),
+        Some("man") => ci::man(&std::env::args().nth(2).context("say where to: cargo xtask man FOLDER")?),
         Some("bench") => bench::bench(std::env::args().skip(2)),
         _ => bail!(
             "usage: cargo xtask VERB\n  ci    all checks, as they run before a change lands; writes nothing\n  \
              fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone\n  \
              docs  writes the pages that are made from the code\n  \
+             man   writes manual pages and completions for packages: FOLDER\n  \
              bench figures of the real program: [--reference FOLDER] [--pins COUNT]"
         ),
     }

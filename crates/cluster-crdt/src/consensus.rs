@@ -329,6 +329,7 @@ impl Component for CrdtConsensus {
             grouping: self.grouping(),
             unsynced: None,
             pending: Vec::new(),
+            dirty: crate::graph::is_dirty(&*self.parts.store).map_err(|e| failed(e.to_string()))?,
         };
         let (orders, end) = self.start_writer(writer, queue, tasks).map_err(failed)?;
         self.start_upkeep(&orders, tasks);

@@ -45,8 +45,13 @@ pub fn info(store: &dyn DatastoreRead) -> Result<Info, GraphError> {
     Ok(Info {
         heads: replica.heads().keys().copied().collect(),
         max_height: replica.heads().values().copied().max().unwrap_or(0),
-        dirty: store.get(Table::CrdtMeta, DIRTY)?.is_some(),
+        dirty: is_dirty(store)?,
     })
+}
+
+/// Whether blocks may be missing below the heads.
+pub(crate) fn is_dirty(store: &dyn DatastoreRead) -> Result<bool, StoreError> {
+    Ok(store.get(Table::CrdtMeta, DIRTY)?.is_some())
 }
 
 /// Says, durably, that blocks may be missing below the heads, or that none is.

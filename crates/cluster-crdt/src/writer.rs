@@ -2,6 +2,7 @@
 //! only then acknowledges: a group grows by itself while a sync is under way, so a busy peer has large deltas and an
 //! idle one answers at once.
 
+use crate::graph;
 use cluster_component::component::PinsetChange;
 use cluster_component::errors::ConsensusError;
 use cluster_core::crdt::{Change, Effect, Event, LocalChange, Replica, Wanted};
@@ -77,11 +78,14 @@ pub(crate) struct Writer {
     pub(crate) unsynced: Option<Instant>,
     /// What changed by that. Told once it is durable: daemons act on it, and do not forget it in a crash.
     pub(crate) pending: Vec<Change>,
+    /// Whether the store is marked: blocks may be missing below the heads, and the DAG was not walked since.
+    pub(crate) dirty: bool,
 }
 
 impl Writer {
     /// Works until it is told to stop, or nobody is left to tell it anything.
     pub(crate) fn run(mut self) {
+        self.begin();
         loop {
             let next = match self.unsynced {
                 Some(since) => self.orders.recv_timeout(SETTLE_AFTER.saturating_sub(since.elapsed())),
@@ -104,6 +108,7 @@ impl Writer {
 
     /// As [`run`](Self::run), without a thread of its own: for simulations, where one thread plays all peers.
     pub(crate) async fn run_as_task(mut self, wake: Arc<Notify>) {
+        self.begin();
         loop {
             match self.orders.try_recv() {
                 Ok(first) => {
@@ -121,6 +126,38 @@ impl Writer {
         }
     }
 
+    /// Looks for missing blocks, if somebody said that there are some.
+    fn begin(&mut self) {
+        if !self.dirty {
+            return;
+        }
+        tracing::info!("the pinset is marked dirty: looking for blocks that are missing");
+        match self.step(Event::Repair) {
+            Ok(effects) => {
+                self.tell(effects);
+                self.clean_if_whole();
+            }
+            Err(error) => {
+                self.dirty = false; // In this run; the mark stays for the next one.
+                tracing::error!(%error, "the pinset could not be looked through");
+            }
+        }
+    }
+
+    /// Takes the mark away once nothing is missing. A mark that a crash leaves is looked after at the next start.
+    fn clean_if_whole(&mut self) {
+        if !self.dirty || self.replica.is_walking() {
+            return;
+        }
+        match self.sync().and_then(|()| graph::mark(&*self.store, false)) {
+            Ok(()) => {
+                self.dirty = false;
+                tracing::info!("no block of the pinset is missing: it is marked clean");
+            }
+            Err(error) => tracing::error!(%error, "the pinset could not be marked clean"),
+        }
+    }
+
     /// Takes an order and what waits behind it; tells whether it was to end.
     fn turn(&mut self, first: Order) -> bool {
         let (changes, events, stop) = self.gather(first);
@@ -131,6 +168,7 @@ impl Writer {
         if stop || !self.replica.is_walking() || self.pending.len() >= PENDING_MAX {
             self.settle();
         }
+        self.clean_if_whole();
         stop
     }
 
@@ -274,5 +312,59 @@ fn pinset_change(change: Change) -> Option<PinsetChange> {
                 None
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_datastore::MemoryStore;
+    use cluster_types::store::{Batch, Table};
+    use std::sync::mpsc::sync_channel;
+
+    fn writer(store: &Arc<dyn Datastore>) -> (Writer, SyncSender<Order>, mpsc::Receiver<Outbound>) {
+        let (queue, orders) = sync_channel(16);
+        let (outbound, outgoing) = mpsc::channel(16);
+        let writer = Writer {
+            store: Arc::clone(store),
+            replica: Replica::load(&**store).expect("loaded"),
+            orders,
+            changes: broadcast::channel(16).0,
+            outbound,
+            grouping: None,
+            unsynced: None,
+            pending: Vec::new(),
+            dirty: graph::is_dirty(&**store).expect("read"),
+        };
+        (writer, queue, outgoing)
+    }
+
+    /// The mark was written and read by nobody.
+    #[test]
+    fn a_store_that_is_marked_dirty_is_looked_through_at_the_start_and_marked_clean_when_nothing_is_missing() {
+        let whole: Arc<dyn Datastore> = Arc::new(MemoryStore::new());
+        let cid: Cid = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN".parse().expect("a CID");
+        let (mut first, _queue, _outgoing) = writer(&whole);
+        first.step(Event::Local(vec![LocalChange::Put(cid, Vec::new())])).expect("pinned");
+        graph::mark(&*whole, true).expect("marked");
+
+        let (mut again, _queue, mut outgoing) = writer(&whole);
+        again.begin();
+
+        assert!(!graph::is_dirty(&*whole).expect("read"), "nothing is missing");
+        assert!(outgoing.try_recv().is_err(), "and nothing is asked for");
+
+        // A row of the index is lost: the block of the head is missing.
+        let head = *again.replica.heads().keys().next().expect("a head");
+        let mut batch = Batch::new();
+        batch.delete(Table::CrdtIndex, head.hash().to_bytes());
+        whole.write(batch).expect("lost");
+        graph::mark(&*whole, true).expect("marked");
+        let (mut damaged, _queue, mut outgoing) = writer(&whole);
+        damaged.begin();
+
+        assert!(graph::is_dirty(&*whole).expect("read"), "it stays marked while a block is missing");
+        let asked = outgoing.try_recv().expect("asked for");
+        assert!(matches!(asked, Outbound::Fetch(Wanted { cid, .. }, _) if cid == head), "{asked:?}");
     }
 }

@@ -308,6 +308,10 @@ multiaddrs; a list of listen addresses may be a single text. A variable override
 commas, maps are `a:b,c:d`. `ipfs-cluster-service config check` finds all mistakes of a file at once, with their lines;
 `config show` tells the values in effect and where each comes from.
 
+Each variable has a second form with `_FILE` at its end, which names a file that holds the value, for secrets that are
+mounted or kept by a service manager: `CLUSTER_SECRET_FILE=/run/secrets/cluster`. So have `CLUSTER_ID` and
+`CLUSTER_PRIVATEKEY`. One newline at the end of the file does not count; setting both forms is an error.
+
 Which component is used is said by which section is there: `consensus.crdt` or `consensus.raft`,
 `ipfs_connector.ipfshttp` or `ipfs_connector.embedded`, and so on. APIs and informers are started if their section is
 there. Sections of datastores that are not here (`badger`, `badger3`, `leveldb`, `pebble`) are accepted.

@@ -101,6 +101,18 @@ pub(crate) enum Command {
     /// Manage IPFS daemon
     #[command(subcommand, arg_required_else_help = true)]
     Ipfs(Ipfs),
+    /// Prints completions for a shell, such as: source <(ipfs-cluster-ctl completions bash)
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,11 +5,13 @@ mod cli;
 mod cmd;
 mod failure;
 mod format;
+mod pipe;
 
 use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    pipe::end_without_readers();
     let cli = match cli::Cli::try_parse_from(args::with_double_dashes(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),

@@ -12,6 +12,10 @@ use std::path::PathBuf;
 pub(crate) enum Order {
     Help(String),
     Version,
+    /// Completions for this shell.
+    Completions(String),
+    /// Manual pages into this folder, for packages.
+    Man(String),
     /// Which clusters are followed.
     Clusters(PathBuf),
     Info(Follower),
@@ -44,6 +48,9 @@ pub(crate) fn read(args: impl Iterator<Item = String>, folder: Option<OsString>)
         match split(&arg) {
             ("help" | "h", None) => return Ok(Order::Help(help::program())),
             ("version" | "v", None) => return Ok(Order::Version),
+            // Flags, since a cluster may have any name.
+            ("completions", value) => return Ok(Order::Completions(value_of("completions", value, &mut args)?)),
+            ("man", value) => return Ok(Order::Man(value_of("man", value, &mut args)?)),
             ("config", value) => folder = Some(value_of("config", value, &mut args)?.into()),
             (name, _) => return Err(format!("flag provided but not defined: -{name}")),
         }
@@ -131,6 +138,7 @@ mod tests {
     fn the_name_of_the_cluster_stands_before_the_command() {
         assert_eq!(order(&[]), Ok(Order::Clusters("/f".into())));
         assert_eq!(order(&["--config", "/g"]), Ok(Order::Clusters("/g".into())));
+        assert_eq!(order(&["--completions", "bash"]), Ok(Order::Completions("bash".into())));
         assert_eq!(order(&["tc", "list"]), Ok(Order::List(follower("tc"))));
         assert_eq!(order(&["tc", "info"]), Ok(Order::Info(follower("tc"))));
         assert_eq!(order(&["tc"]), Ok(Order::Info(follower("tc"))));

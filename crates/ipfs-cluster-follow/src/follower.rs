@@ -60,7 +60,7 @@ impl Follower {
 
     /// The configuration as it is, wherever it is.
     pub(crate) fn configuration(&self) -> Result<Configuration, ConfigError> {
-        Configuration::load(&self.folder, &Environment::of_process())
+        Configuration::load(&self.folder, &Environment::of_process()?)
     }
 
     /// What a failed reading of it is called.

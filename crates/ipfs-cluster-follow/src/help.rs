@@ -18,6 +18,7 @@ COMMANDS
 
 OPTIONS
   --config FOLDER        where the followers are [IPFS_CLUSTER_PATH] (default: ~/.ipfs-cluster-follow)
+  --completions SHELL    prints completions: bash, elvish, fish, powershell or zsh
   --version, -v          prints the version
   --help, -h             shows this, and after a cluster or a command what there is to know of that"
         .into()

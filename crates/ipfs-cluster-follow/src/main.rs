@@ -5,11 +5,13 @@ mod cmd;
 mod failure;
 mod follower;
 mod help;
+mod shell;
 
 use args::Order;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cluster_node::pipe::end_without_readers();
     let order = match args::read(std::env::args().skip(1), std::env::var_os("IPFS_CLUSTER_PATH")) {
         Ok(order) => order,
         Err(misuse) => {
@@ -27,6 +29,8 @@ fn main() -> ExitCode {
             println!("ipfs-cluster-follow version {}", cluster_node::VERSION);
             Ok(())
         }
+        Order::Completions(shell) => shell::completions(&shell),
+        Order::Man(folder) => shell::manual(&folder),
         Order::Clusters(folder) => cmd::clusters::run(&folder),
         Order::Info(follower) => cmd::info::run(&follower),
         Order::Init { follower, url, gateway } => cmd::init::run(&follower, url.as_deref(), &gateway),

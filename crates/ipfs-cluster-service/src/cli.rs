@@ -21,8 +21,8 @@ pub(crate) struct Cli {
     #[arg(short, long, global = true, env = "IPFS_CLUSTER_PATH", value_name = "FOLDER")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Accepted for compatibility; does nothing: commands have a --force of their own
-    #[arg(id = "global_force", short = 'f', long = "force", hide = true)]
+    /// Ask nothing before something is overwritten or removed
+    #[arg(id = "global_force", short = 'f', long = "force")]
     pub(crate) force: bool,
 
     /// Log everything, of all components
@@ -64,6 +64,18 @@ pub(crate) enum Command {
     Config(Config),
     /// Prints the version
     Version,
+    /// Prints completions for a shell, such as: source <(ipfs-cluster-service completions bash)
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes manual pages into a folder
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -134,7 +146,7 @@ pub(crate) struct Daemon {
     #[arg(long)]
     pub(crate) stats: bool,
 
-    /// Accepted for compatibility; does nothing
+    /// Accepted for compatibility; traces are not sent anywhere yet, and the log says so
     #[arg(long, hide = true)]
     pub(crate) tracing: bool,
 

@@ -10,6 +10,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cluster_node::pipe::end_without_readers();
     let cli = cli::Cli::parse();
     let logging = cluster_node::logging::start(cli.level()).doing("setting log levels");
     match logging.and_then(|()| cmd::run(cli)) {

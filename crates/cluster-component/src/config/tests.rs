@@ -130,3 +130,19 @@ fn broken_json_is_refused_with_its_place() {
     let error = Document::parse("{\n  \"api\": ,\n}").expect_err("refused");
     assert!(error.message.contains("line 2"), "{error}");
 }
+
+#[test]
+fn a_variable_may_name_a_file_that_holds_its_value() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "from a file\n").expect("written");
+    let path = path.to_str().expect("a text");
+
+    let read = variables(&[("CLUSTER_A_B_FILE", path), ("CLUSTER_C", "c")]).with_files().expect("read");
+    assert_eq!(read.0, variables(&[("CLUSTER_A_B", "from a file"), ("CLUSTER_C", "c")]).0);
+
+    let both = variables(&[("CLUSTER_A_FILE", path), ("CLUSTER_A", "a")]).with_files().expect_err("twice");
+    assert_eq!(both.message, "both variables CLUSTER_A and CLUSTER_A_FILE are set: unset one of them");
+    let none = variables(&[("CLUSTER_A_FILE", "/nowhere/at/all")]).with_files().expect_err("no file");
+    assert!(none.message.contains("CLUSTER_A_FILE names the file /nowhere/at/all"), "{none}");
+}

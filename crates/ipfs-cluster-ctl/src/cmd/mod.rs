@@ -4,6 +4,7 @@ mod add;
 mod health;
 mod options;
 mod pin;
+mod shell;
 mod status;
 mod wait;
 
@@ -26,9 +27,16 @@ pub(super) struct Context {
 /// Runs the command and tells how it ended.
 pub(crate) async fn run(cli: Cli) -> ExitCode {
     let encoding = cli.encoding;
-    let done = match client(&cli) {
-        Ok(client) => command(&Context { client, encoding }, cli.command).await,
-        Err(failure) => Err(failure),
+    let done = match cli.command {
+        Command::Completions { shell } => {
+            shell::completions(shell);
+            Ok(())
+        }
+        Command::Man { ref folder } => shell::manual(folder),
+        _ => match client(&cli) {
+            Ok(client) => command(&Context { client, encoding }, cli.command).await,
+            Err(failure) => Err(failure),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +59,7 @@ async fn command(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Health(args) => health::run(context, args).await?,
         Command::Explain { cid } => client.explain(&cid.parse().doing("parsing CID")?).await?.show(*encoding),
         Command::State(State::Digest) => client.state_digest().await?.show(*encoding),
+        Command::Completions { .. } | Command::Man { .. } => {} // Done by `run`: they need no peer.
         Command::Ipfs(Ipfs::Gc { local }) => client.repo_gc(local).await?.show(*encoding),
     }
     Ok(())

@@ -14,7 +14,8 @@ pub(crate) fn run(follower: &Follower) -> Result<(), Failure> {
         // Nobody answers there: that is part of the answer. Everything else is a failure.
         Err(error) if error.message.starts_with(source::UNREACHABLE) => {
             let mut configuration = Configuration::new();
-            let applied = configuration.apply(&cluster_component::config::Environment::of_process());
+            let environment = cluster_component::config::Environment::of_process();
+            let applied = environment.and_then(|environment| configuration.apply(&environment));
             applied.map_err(|e| e.message).doing(follower.reading())?;
             (configuration, format!("failed retrieving configuration source ({url})"))
         }

@@ -2,7 +2,7 @@
 
 use crate::failure::{Doing, Failure};
 use crate::follower::Follower;
-use cluster_component::config::Document;
+use cluster_component::config::{Document, Environment};
 use cluster_node::identity::Identity;
 
 pub(crate) fn run(follower: &Follower, url: Option<&str>, gateway: &str) -> Result<(), Failure> {
@@ -43,10 +43,10 @@ fn source(url: &str, gateway: &str) -> String {
 
 /// A new one, or the one that both variables give.
 fn new_identity() -> Result<Identity, Failure> {
-    match (std::env::var("CLUSTER_ID"), std::env::var("CLUSTER_PRIVATEKEY")) {
-        (Ok(id), Ok(key)) => {
-            Identity::from_texts(&id, &key).doing("error applying environment variables to the identity")
-        }
+    let doing = "error applying environment variables to the identity";
+    let environment = Environment::of_process().map_err(|e| e.message).doing(doing)?;
+    match (environment.get("CLUSTER_ID"), environment.get("CLUSTER_PRIVATEKEY")) {
+        (Some(id), Some(key)) => Identity::from_texts(id, key).doing(doing),
         _ => Identity::generate().doing("error generating the identity"),
     }
 }

@@ -50,8 +50,8 @@ pub(crate) fn run(
 /// variable, or the default.
 fn wait_for_daemon() -> Result<(), Failure> {
     println!("Checking if IPFS is online (will wait for 2 minutes)...");
-    let config: IpfsHttpConfig =
-        Document::new().load(&Environment::of_process()).map_err(|e| Failure::new(e.message))?.config;
+    let loaded = Environment::of_process().and_then(|environment| Document::new().load(&environment));
+    let config: IpfsHttpConfig = loaded.map_err(|e| Failure::new(e.message))?.config;
     let address = config.node_multiaddress.clone();
     runtime()?.block_on(async {
         for attempt in 0..TRIES {
@@ -85,12 +85,13 @@ fn configuration(follower: &Follower, embedded: Option<&str>) -> Result<Configur
     configuration.restapi = Some(RestApiConfig { http_listen_multiaddress: listen, ..RestApiConfig::default() });
     configuration.pinsvcapi = None; // As the reference: a follower pins nothing for others.
     let doing = "error applying environmental variables to restapi configuration";
-    configuration.apply(&Environment::of_process()).map_err(|e| e.message).doing(doing)?;
+    let environment = Environment::of_process();
+    environment.and_then(|environment| configuration.apply(&environment)).map_err(|e| e.message).doing(doing)?;
     Ok(configuration)
 }
 
 fn identity(follower: &Follower) -> Result<Identity, Failure> {
-    let variable = |name: &str| std::env::var(name).ok();
-    let (id, key) = (variable("CLUSTER_ID"), variable("CLUSTER_PRIVATEKEY"));
-    Identity::load(&follower.folder().identity_json(), id.as_deref(), key.as_deref()).doing(follower.reading())
+    let environment = Environment::of_process().map_err(|e| e.message).doing(follower.reading())?;
+    let (id, key) = (environment.get("CLUSTER_ID"), environment.get("CLUSTER_PRIVATEKEY"));
+    Identity::load(&follower.folder().identity_json(), id, key).doing(follower.reading())
 }

@@ -1,14 +1,14 @@
 //! `config`: checks and shows the configuration.
 
 use crate::cli::Config;
-use crate::failure::Failure;
+use crate::failure::{Doing, Failure};
 use cluster_component::config::Environment;
 use cluster_node::folder::Folder;
 use cluster_node::inspect::{self, Grade};
 
 pub(crate) fn run(folder: &Folder, command: &Config) -> Result<(), Failure> {
     let doing = "reading the configuration";
-    let environment = Environment::of_process();
+    let environment = Environment::of_process().doing(doing)?;
     match command {
         Config::Check => check(folder, &environment).map_err(|e| Failure::new(doing, e)),
         Config::Reference => {

@@ -14,6 +14,9 @@ use cluster_types::Multiaddr;
 use std::future::Future;
 
 pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
+    if args.tracing {
+        tracing::warn!("traces are not sent anywhere by this version: --tracing does nothing");
+    }
     let joining = Joining { leave: args.leave, stats: args.stats, ..Joining::read(args)? };
     run_then(folder, &joining, |_| std::future::ready(()))
 }
@@ -95,7 +98,8 @@ fn not_started(error: StartError) -> Failure {
 }
 
 pub(super) fn load(folder: &Folder) -> Result<Configuration, Failure> {
-    Configuration::load(folder, &Environment::of_process()).doing("loading configurations")
+    let environment = Environment::of_process();
+    environment.and_then(|environment| Configuration::load(folder, &environment)).doing("loading configurations")
 }
 
 pub(super) fn load_identity(folder: &Folder) -> Result<Identity, Failure> {
@@ -110,8 +114,6 @@ pub(super) fn load_identity(folder: &Folder) -> Result<Identity, Failure> {
         let (from, to) = (service.display(), path.display());
         eprintln!("\nNOTICE: identity information extracted from {from} and saved as {to}.\n");
     }
-    let variable = |name: &str| std::env::var(name).ok();
-    let (id, key) = (variable("CLUSTER_ID"), variable("CLUSTER_PRIVATEKEY"));
-    let loaded = Identity::load(&path, id.as_deref(), key.as_deref());
-    loaded.doing(doing)
+    let environment = Environment::of_process().doing(doing)?;
+    Identity::load(&path, environment.get("CLUSTER_ID"), environment.get("CLUSTER_PRIVATEKEY")).doing(doing)
 }

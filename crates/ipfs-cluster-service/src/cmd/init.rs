@@ -9,10 +9,13 @@ use cluster_node::folder::Folder;
 use cluster_node::identity::Identity;
 use cluster_types::{Multiaddr, PeerId};
 
+/// What is done when a variable turns out to be wrong, in the reference's words.
+const OF_VARIABLES: &str = "applying environment variables to configuration";
+
 /// The reference's stores, and ours.
 const STORES: [&str; 5] = ["leveldb", "badger", "badger3", "pebble", "fjall"];
 
-pub(crate) fn run(folder: &Folder, args: &Init) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder, args: &Init, force: bool) -> Result<(), Failure> {
     let raft = match args.consensus.as_str() {
         "crdt" => None,
         "raft" => Some(RaftConfig::default()),
@@ -25,7 +28,7 @@ pub(crate) fn run(folder: &Folder, args: &Init) -> Result<(), Failure> {
     let exists = folder.service_json().exists() || folder.identity_json().exists();
     let _lock = exists.then(|| folder.lock()).transpose().doing("obtaining execution lock")?;
     let question = "The configuration file will be overwritten. Continue? [y/n]: ";
-    if folder.service_json().exists() && !args.force && !prompt::confirm(question) {
+    if folder.service_json().exists() && !args.force && !force && !prompt::confirm(question) {
         return Ok(());
     }
     let kind = if args.embedded { Configuration::new_embedded() } else { Configuration::new() };
@@ -33,7 +36,8 @@ pub(crate) fn run(folder: &Folder, args: &Init) -> Result<(), Failure> {
     if args.randomports {
         configuration.randomize_ports().doing("randomizing ports")?;
     }
-    configuration.apply(&Environment::of_process()).doing("applying environment variables to configuration")?;
+    let environment = Environment::of_process().doing(OF_VARIABLES)?;
+    configuration.apply(&environment).doing(OF_VARIABLES)?;
     let source = args.source.as_deref().filter(|source| !source.is_empty());
     if args.custom_secret && source.is_none() {
         let text = prompt::line("Enter cluster secret (32-byte hex string): ").unwrap_or_default();
@@ -91,8 +95,10 @@ fn write_files(folder: &Folder, text: &str) -> Result<(), Failure> {
 
 /// A new identity, or the one that both variables give.
 fn new_identity() -> Result<Identity, Failure> {
-    match (std::env::var("CLUSTER_ID"), std::env::var("CLUSTER_PRIVATEKEY")) {
-        (Ok(id), Ok(key)) => Identity::from_texts(&id, &key).doing("applying environment variables to the identity"),
+    let doing = "applying environment variables to the identity";
+    let environment = Environment::of_process().doing(doing)?;
+    match (environment.get("CLUSTER_ID"), environment.get("CLUSTER_PRIVATEKEY")) {
+        (Some(id), Some(key)) => Identity::from_texts(id, key).doing(doing),
         _ => Identity::generate().doing("generating an identity"),
     }
 }

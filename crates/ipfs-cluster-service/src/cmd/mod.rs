@@ -3,6 +3,7 @@
 mod config;
 mod daemon;
 mod init;
+mod shell;
 mod state;
 mod together;
 mod up;
@@ -16,13 +17,22 @@ use std::path::PathBuf;
 
 /// Runs the command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let command = match cli.command {
+        Command::Completions { shell } => {
+            shell::completions(shell);
+            return Ok(());
+        }
+        Command::Man { folder } => return shell::manual(&folder),
+        command => command,
+    };
     let folder = folder(cli.config)?;
-    match cli.command {
-        Command::Init(args) => init::run(&folder, &args),
+    match command {
+        Command::Completions { .. } | Command::Man { .. } => Ok(()), // Done above: they need no folder.
+        Command::Init(args) => init::run(&folder, &args, cli.force),
         Command::Daemon(args) => daemon::run(&folder, &args),
         Command::Up(Up { peers: Some(count), randomports }) => together::run(&folder, count, randomports),
         Command::Up(Up { peers: None, .. }) => up::run(&folder),
-        Command::State(command) => state::run(&folder, command),
+        Command::State(command) => state::run(&folder, command, cli.force),
         Command::Config(command) => config::run(&folder, &command),
         Command::Version => {
             println!("{}", cluster_node::VERSION);

@@ -11,12 +11,12 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 
-pub(crate) fn run(folder: &Folder, command: State) -> Result<(), Failure> {
+pub(crate) fn run(folder: &Folder, command: State, forced: bool) -> Result<(), Failure> {
     match command {
         State::Crdt(command) => crdt(folder, command),
         State::Export { file, .. } => export(folder, file.as_deref()),
-        State::Import(args) => import(folder, &args),
-        State::Cleanup { force } => cleanup(folder, force),
+        State::Import(args) => import(folder, &args, forced || args.force),
+        State::Cleanup { force } => cleanup(folder, forced || force),
     }
 }
 
@@ -82,9 +82,9 @@ fn crdt(folder: &Folder, command: Crdt) -> Result<(), Failure> {
     }
 }
 
-fn import(folder: &Folder, args: &Import) -> Result<(), Failure> {
+fn import(folder: &Folder, args: &Import, force: bool) -> Result<(), Failure> {
     let question = "The pinset (state) of this peer will be replaced. Continue? [y/n]: ";
-    if !args.force && !prompt::confirm(question) {
+    if !force && !prompt::confirm(question) {
         return Ok(());
     }
     let doing = "importing state";

@@ -11,7 +11,9 @@ use cluster_types::Multiaddr;
 pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
     if !folder.service_json().exists() {
         let mut configuration = new_configuration()?;
-        configuration.apply(&Environment::of_process()).doing("applying environment variables to configuration")?;
+        let environment = Environment::of_process();
+        let applied = environment.and_then(|environment| configuration.apply(&environment));
+        applied.doing("applying environment variables to configuration")?;
         init::write(folder, &configuration)?;
     }
     daemon::run_then(folder, &daemon::Joining::default(), |node| {

@@ -60,3 +60,33 @@ fn a_peer_that_is_not_there_is_a_transport_error() {
         "{stdout}"
     );
 }
+
+/// A panic with a stack trace was what `… | head` ended with.
+#[test]
+fn a_reader_that_goes_away_ends_the_programs_quietly() {
+    for mut program in [crate::peer::ctl(), crate::peer::service()] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+
+        let run = program.args(["completions", "bash"]).stdout(writer).output().expect("the program runs");
+
+        assert_eq!((run.status.code(), String::from_utf8_lossy(&run.stderr).as_ref()), (Some(141), ""));
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_of_the_definitions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (mut completions, mut manual, name, page) in [
+        (crate::peer::ctl(), crate::peer::ctl(), "ipfs-cluster-ctl", "ipfs-cluster-ctl-pin-add.1"),
+        (crate::peer::service(), crate::peer::service(), "ipfs-cluster-service", "ipfs-cluster-service-state-import.1"),
+    ] {
+        let made = completions.args(["completions", "zsh"]).output().expect("the program runs");
+        let wrote = manual.arg("man").arg(folder.path()).output().expect("the program runs");
+
+        assert!(String::from_utf8_lossy(&made.stdout).starts_with(&format!("#compdef {name}")), "{made:?}");
+        assert!(wrote.status.success(), "{wrote:?}");
+        let page = std::fs::read_to_string(folder.path().join(page)).expect("the page is there");
+        assert!(page.contains("replication\\-min"), "{page}");
+    }
+}

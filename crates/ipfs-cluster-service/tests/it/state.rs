@@ -63,3 +63,42 @@ async fn a_running_peer_s_pins_are_in_the_export() {
     let exported = export(home.path());
     assert!(exported.contains("\"name\":\"kept\"") && exported.contains(&cid.to_string()), "{exported}");
 }
+
+/// The flag of the program was accepted and meant nothing.
+#[test]
+fn the_force_of_the_program_is_that_of_the_command() {
+    let home = tempfile::tempdir().expect("home");
+    init(home.path(), &FakeKubo::start());
+    assert!(import(home.path(), EXPORT).status.success());
+
+    let asked = state(home.path(), &["cleanup"]);
+    assert!(asked.status.success() && export(home.path()) == EXPORT, "nobody said yes: {asked:?}");
+    let forced =
+        service().arg("-f").arg("--config").arg(home.path()).args(["state", "cleanup"]).output().expect("runs");
+
+    assert!(forced.status.success(), "{forced:?}");
+    assert_eq!(export(home.path()), "");
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let home = tempfile::tempdir().expect("home");
+    let secret = "ab".repeat(32);
+    let file = home.path().join("secret");
+    std::fs::write(&file, format!("{secret}\n")).expect("written");
+    let folder = home.path().join("peer");
+    let run = |args: &[&str]| {
+        let mut program = service();
+        program.env("CLUSTER_SECRET_FILE", &file).arg("--config").arg(&folder).args(args).output().expect("it runs")
+    };
+
+    assert!(run(&["init"]).status.success());
+    let shown = run(&["config", "show", "--secrets"]);
+
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(&format!("cluster.secret = \"{secret}\"")), "{shown}");
+    std::fs::remove_file(&file).expect("removed");
+    let refused = run(&["config", "check"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && told.contains("CLUSTER_SECRET_FILE names the file"), "{told}");
+}
