@@ -8,6 +8,7 @@ mod ctl;
 mod embedded;
 mod failures;
 mod golden;
+mod load;
 mod metrics;
 mod peer;
 mod pinsvc;
