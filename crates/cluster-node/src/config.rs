@@ -7,6 +7,7 @@ use cluster_component::config::{ComponentConfig, ConfigError, Document, Environm
 use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 pub use cluster_embedded::EmbeddedConfig;
+pub use cluster_http::api::ipfsproxy::IpfsProxyConfig;
 use cluster_http::api::metrics::MetricsConfig;
 pub use cluster_http::api::pinsvcapi::PinSvcApiConfig;
 pub use cluster_http::api::restapi::RestApiConfig;
@@ -27,7 +28,7 @@ use std::net::{IpAddr, TcpListener};
 pub(crate) const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
 
 /// The reference's components that this version does not have; a file that names one is told so once.
-pub(crate) const NOT_HERE: [(Section, &str); 2] = [(Section::Api, "ipfsproxy"), (Section::Observations, "tracing")];
+pub(crate) const NOT_HERE: [(Section, &str); 1] = [(Section::Observations, "tracing")];
 
 /// Section `datastore.fjall`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ pub struct Configuration {
     pub state: StateChoice,
     /// The REST API; `None`: there is none.
     pub restapi: Option<RestApiConfig>,
+    /// The IPFS proxy; `None`: there is none.
+    pub ipfsproxy: Option<IpfsProxyConfig>,
     /// The Pinning Service API; `None`: there is none.
     pub pinsvcapi: Option<PinSvcApiConfig>,
     /// The IPFS daemon.
@@ -111,6 +114,7 @@ impl Configuration {
             raft: None,
             state: StateChoice::default(),
             restapi: Some(RestApiConfig::default()),
+            ipfsproxy: Some(IpfsProxyConfig::default()),
             pinsvcapi: Some(PinSvcApiConfig::default()),
             connector: ConnectorChoice::default(),
             tracker: TrackerChoice::default(),
@@ -126,10 +130,11 @@ impl Configuration {
         }
     }
 
-    /// A new one whose IPFS node is in the process.
+    /// A new one whose IPFS node is in the process: there is no daemon for a proxy to stand before.
     #[must_use]
     pub fn new_embedded() -> Self {
-        Self { connector: ConnectorChoice::Embedded(EmbeddedConfig::default()), ..Self::new() }
+        let connector = ConnectorChoice::Embedded(EmbeddedConfig::default());
+        Self { connector, ipfsproxy: None, ..Self::new() }
     }
 
     /// Reads `service.json` and applies variables.
@@ -169,6 +174,7 @@ impl Configuration {
             raft: optional(document, environment)?,
             state: StateChoice::read(document, raft)?,
             restapi: optional(document, environment)?,
+            ipfsproxy: optional(document, environment)?,
             pinsvcapi: optional(document, environment)?,
             connector: ConnectorChoice::read(document, environment)?,
             tracker: TrackerChoice::read(document, environment)?,
@@ -209,6 +215,7 @@ impl Configuration {
             None => document.store(&self.crdt),
         }
         self.state.store(&mut document);
+        store_if_some(&mut document, self.ipfsproxy.as_ref());
         store_if_some(&mut document, self.pinsvcapi.as_ref());
         store_if_some(&mut document, self.restapi.as_ref());
         self.connector.store(&mut document);
@@ -271,6 +278,7 @@ impl Configuration {
         let lists = [&mut self.cluster.listen_multiaddress]
             .into_iter()
             .chain(self.restapi.as_mut().map(|api| &mut api.http_listen_multiaddress))
+            .chain(self.ipfsproxy.as_mut().map(|proxy| &mut proxy.listen_multiaddress))
             .chain(self.pinsvcapi.as_mut().map(|api| &mut api.http_listen_multiaddress));
         for list in lists {
             for text in &mut list.0 {

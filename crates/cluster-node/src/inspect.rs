@@ -9,6 +9,7 @@ use cluster_component::config::{
 use cluster_component::errors::io_text;
 use cluster_crdt::CrdtConfig;
 use cluster_embedded::EmbeddedConfig;
+use cluster_http::api::ipfsproxy::IpfsProxyConfig;
 use cluster_http::api::metrics::MetricsConfig;
 use cluster_http::api::pinsvcapi::PinSvcApiConfig;
 use cluster_http::api::restapi::RestApiConfig;
@@ -41,6 +42,7 @@ pub fn each(visitor: &mut impl Visit) {
     visitor.section::<ClusterConfig>();
     visitor.section::<CrdtConfig>();
     visitor.section::<RaftConfig>();
+    visitor.section::<IpfsProxyConfig>();
     visitor.section::<PinSvcApiConfig>();
     visitor.section::<RestApiConfig>();
     visitor.section::<IpfsHttpConfig>();

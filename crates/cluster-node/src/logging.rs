@@ -26,6 +26,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ("adder", &["cluster_peer::add"]),
     ("apitypes", &["cluster_types"]),
     ("restapi", &["restapi", "cluster_http"]),
+    ("ipfsproxy", &["ipfsproxy", "cluster_http::api::ipfsproxy"]),
     ("pinsvcapi", &["pinsvcapi", "cluster_http::api::pinsvcapi"]),
     ("gateway", &["cluster_http::api::gateway"]),
 ];

@@ -23,6 +23,7 @@ use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
+use cluster_http::api::ipfsproxy::IpfsProxy;
 use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::{pinsvcapi, restapi};
 use cluster_net::{Exchange, Host, Protocols, Serve};
@@ -180,8 +181,14 @@ impl Node {
         if let Some(config) = &configuration.restapi {
             let clock = Arc::clone(&base.clock);
             let metrics = Arc::clone(&metrics);
+            let adder = Arc::clone(&adder);
             let api = restapi::bind(config, folder.path(), base.rpc.clone(), adder, clock, metrics).await?;
             self.apis.push(Arc::new(api));
+        }
+        if let Some(config) = &configuration.ipfsproxy {
+            let clock = Arc::clone(&base.clock);
+            let proxy = IpfsProxy::bind(config, folder.path(), base.rpc.clone(), adder, clock).await?;
+            self.apis.push(Arc::new(proxy));
         }
         if let Some(config) = &configuration.pinsvcapi {
             let clock = Arc::clone(&base.clock);

@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use cluster_types::Cid;
 use futures::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -38,10 +41,26 @@ pub struct World {
     pub missing: BTreeSet<String>,
     /// Pinning never answers.
     pub hang_pins: bool,
+    /// What paths behind a CID lead to.
+    pub names: BTreeMap<String, String>,
+    /// What the next request of a method and target, such as `POST /api/v0/version`, is answered with, instead of what
+    /// this daemon would say.
+    pub scripted: BTreeMap<String, Scripted>,
     /// Every answer is this.
     pub garbage: Option<String>,
     /// Requests so far.
     pub requests: u64,
+}
+
+/// An answer that a test has written.
+#[derive(Debug, Clone, Default)]
+pub struct Scripted {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Bytes,
 }
 
 /// The daemon, on a thread of its own; it ends with the process.
@@ -128,6 +147,13 @@ async fn answer(request: Request<Incoming>, world: &Mutex<World>) -> Response<Bo
         if let Some(garbage) = &world.garbage {
             return plain(garbage.clone());
         }
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        if let Some(scripted) = world.scripted.remove(&format!("{} {target}", request.method())) {
+            return written(scripted);
+        }
+    }
+    if request.method() == Method::OPTIONS {
+        return preflight(request.headers());
     }
     match path.as_str() {
         "id" => plain(format!("{{\"ID\":\"{ID}\",\"Addresses\":[\"/ip4/10.9.9.9/tcp/4001/p2p/{ID}\"]}}")),
@@ -144,7 +170,13 @@ async fn answer(request: Request<Incoming>, world: &Mutex<World>) -> Response<Bo
             Some(block) => plain(block.clone()),
             None => error("block was not found locally (offline): ipld: could not find it"),
         },
-        "version" => plain("{\"Version\":\"0.44.0\"}"),
+        "version" => {
+            let mut response = plain("{\"Version\":\"0.44.0\"}");
+            let exposed = HeaderValue::from_static("X-Stream-Output, X-Chunked-Output, X-Content-Length");
+            response.headers_mut().insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            response
+        }
+        "resolve" => resolve(&get("arg"), &lock(world)),
         "swarm/peers" => plain("{\"Peers\":null}"),
         "swarm/connect" => plain("{\"Strings\":[\"connect success\"]}"),
         _ => response(StatusCode::NOT_FOUND, "404 page not found\n"),
@@ -155,6 +187,39 @@ fn response(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(body.into()).boxed_unsync());
     *response.status_mut() = status;
     response
+}
+
+fn written(scripted: Scripted) -> Response<Body> {
+    let status = StatusCode::from_u16(scripted.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = response(status, scripted.body);
+    for (name, value) in scripted.headers {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
+            response.headers_mut().append(name, value);
+        }
+    }
+    response
+}
+
+/// What a browser may do, as Kubo says it: pages from the daemon's own place may post.
+fn preflight(asked: &HeaderMap) -> Response<Body> {
+    let mut response = response(StatusCode::NO_CONTENT, "");
+    let varies = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    response.headers_mut().insert(VARY, HeaderValue::from_static(varies));
+    if let Some(origin) = asked.get(ORIGIN).filter(|origin| origin.as_bytes().starts_with(b"http://127.0.0.1:")) {
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        response.headers_mut().insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+fn resolve(path: &str, world: &World) -> Response<Body> {
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let names = path.trim_start_matches("/ipfs/");
+    match (world.names.get(names), names.rsplit_once('/')) {
+        (Some(cid), _) => plain(format!("{{\"Path\":\"/ipfs/{cid}\"}}")),
+        (None, None) => plain(format!("{{\"Path\":\"/ipfs/{names}\"}}")),
+        (None, Some((root, name))) => error(&format!("no link named {name:?} under {root}")),
+    }
 }
 
 fn plain(body: impl Into<Bytes>) -> Response<Body> {

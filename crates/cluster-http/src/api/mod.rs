@@ -2,6 +2,7 @@
 
 pub mod door;
 pub mod gateway;
+pub mod ipfsproxy;
 pub mod metrics;
 pub mod pinsvcapi;
 pub mod restapi;

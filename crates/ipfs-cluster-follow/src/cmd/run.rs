@@ -83,7 +83,9 @@ fn configuration(follower: &Follower, embedded: Option<&str>) -> Result<Configur
     configuration.cluster.follower_mode = true;
     let listen = Strings(vec![follower.socket_address()]);
     configuration.restapi = Some(RestApiConfig { http_listen_multiaddress: listen, ..RestApiConfig::default() });
-    configuration.pinsvcapi = None; // As the reference: a follower pins nothing for others.
+    // As the reference: a follower pins nothing for others.
+    configuration.ipfsproxy = None;
+    configuration.pinsvcapi = None;
     let doing = "error applying environmental variables to restapi configuration";
     let environment = Environment::of_process();
     environment.and_then(|environment| configuration.apply(&environment)).map_err(|e| e.message).doing(doing)?;

@@ -6,6 +6,7 @@ mod auth;
 pub mod config;
 mod cors;
 pub(in crate::api) mod front;
+pub(in crate::api) mod multipart;
 pub(in crate::api) mod query;
 pub(in crate::api) mod table;
 mod token;

@@ -1,9 +1,9 @@
 //! `POST /add`: content in, lines out while it is read.
 
 use super::answer::{self, Answer, JSON};
-use super::multipart;
 use super::query::bad_request;
 use super::service::{Asked, Front};
+use crate::api::door::multipart;
 use crate::server::{Ending, buffered, chunked};
 use bytes::Bytes;
 use cluster_component::errors::ClusterError;
@@ -33,7 +33,11 @@ pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
     let streamed = params.stream_channels;
     let body = multipart::begun(body, &asked.headers).await;
     let added = Arc::clone(&front.adder).add(params, multipart::parts(body, boundary));
-    let mut response = if streamed { as_lines(added, asked.takes_trailers) } else { as_array(added).await };
+    let mut response = if streamed {
+        as_lines(added, asked.takes_trailers, |added| answer::line(&added))
+    } else {
+        as_array(added, |added| cluster_types::json::to_go_json(&added)).await
+    };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -42,8 +46,13 @@ pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
     response
 }
 
-fn as_lines(added: BoxStream<'static, Result<Added, ClusterError>>, takes_trailers: bool) -> Answer {
-    let chunks = added.ready_chunks(LINES_AT_ONCE).flat_map(|ready| futures::stream::iter(joined(ready)));
+/// One line at once for each item that is done; `write` makes it.
+pub(crate) fn as_lines(
+    added: BoxStream<'static, Result<Added, ClusterError>>,
+    takes_trailers: bool,
+    write: fn(Added) -> Vec<u8>,
+) -> Answer {
+    let chunks = added.ready_chunks(LINES_AT_ONCE).flat_map(move |ready| futures::stream::iter(joined(ready, write)));
     let mut response = Response::new(chunked(chunks, Ending { takes_trailers, empty_trailer: false }));
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-chunked-output"), HeaderValue::from_static("1"));
@@ -52,11 +61,11 @@ fn as_lines(added: BoxStream<'static, Result<Added, ClusterError>>, takes_traile
 }
 
 /// The lines that are ready as one chunk, and the error that follows them, if one does.
-fn joined(ready: Vec<Result<Added, ClusterError>>) -> Vec<Result<Bytes, String>> {
+fn joined(ready: Vec<Result<Added, ClusterError>>, write: fn(Added) -> Vec<u8>) -> Vec<Result<Bytes, String>> {
     let (mut lines, mut out) = (Vec::new(), Vec::new());
     for item in ready {
         match item {
-            Ok(added) => lines.extend_from_slice(&answer::line(&added)),
+            Ok(added) => lines.extend_from_slice(&write(added)),
             Err(error) => {
                 out.push(Err(error.to_string()));
                 break;
@@ -70,11 +79,14 @@ fn joined(ready: Vec<Result<Added, ClusterError>>) -> Vec<Result<Bytes, String>>
 }
 
 /// Everything at the end: an array, or an error with its status. `null` when there is nothing, as the reference.
-async fn as_array(mut added: BoxStream<'static, Result<Added, ClusterError>>) -> Answer {
+pub(crate) async fn as_array(
+    mut added: BoxStream<'static, Result<Added, ClusterError>>,
+    write: fn(Added) -> Vec<u8>,
+) -> Answer {
     let mut body = Vec::new();
     while let Some(item) = added.next().await {
         let text = match item {
-            Ok(added) => cluster_types::json::to_go_json(&added),
+            Ok(added) => write(added),
             Err(error) => return answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         };
         body.push(if body.is_empty() { b'[' } else { b',' });

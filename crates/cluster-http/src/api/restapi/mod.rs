@@ -3,10 +3,10 @@
 //! Reading order: [`config`], `route` (which route a request is for), `service` (the routes, behind the door of
 //! [`super::door`]), then one file per group of routes, and `answer` (how answers look).
 
-mod add;
+pub(crate) mod add;
 mod answer;
 pub mod config;
-mod multipart;
+
 pub mod openapi;
 mod peers;
 mod pins;

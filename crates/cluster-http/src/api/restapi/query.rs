@@ -1,7 +1,7 @@
 //! Parameters of the query.
 
 use super::answer::{self, Answer};
-pub(super) use crate::api::door::query::{Pairs, first, parse};
+pub(super) use crate::api::door::query::{Pairs, first};
 use cluster_types::Cid;
 use http::StatusCode;
 

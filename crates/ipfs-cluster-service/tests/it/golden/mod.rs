@@ -6,6 +6,7 @@
 mod compare;
 mod http;
 mod pinsvc;
+mod proxy;
 mod service;
 mod world;
 

@@ -114,7 +114,8 @@ impl World {
         config["monitor"]["pubsubmon"]["check_interval"] = json!("1s");
         config["api"]["restapi"]["http_listen_multiaddress"] = json!(listen(94));
         config["api"]["pinsvcapi"]["http_listen_multiaddress"] = json!(listen(97));
-        config["api"].as_object_mut().expect("a section").shift_remove("ipfsproxy");
+        config["api"]["ipfsproxy"]["listen_multiaddress"] = json!(listen(95));
+        config["api"]["ipfsproxy"]["node_multiaddress"] = json!(daemon);
         config.as_object_mut().expect("a configuration").shift_remove("datastore");
         config["datastore"] = json!({ "fjall": {} });
         if peer == 0 {
@@ -149,6 +150,11 @@ impl World {
             assert!(begun.elapsed() < DEADLINE, "this did not come to be: {what}");
             std::thread::park_timeout(Duration::from_millis(50)); // Nobody can tell us: we ask again.
         }
+    }
+
+    /// The played daemon beside alpha (0) or beta (1).
+    pub(super) fn daemon(&self, peer: usize) -> &FakeKubo {
+        &self.daemons[peer].kubo
     }
 
     /// Has both daemons wait for this content, too.

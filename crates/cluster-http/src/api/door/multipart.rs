@@ -16,11 +16,11 @@ use multer::{Field, Multipart};
 const TARGET_MAX: usize = 4096;
 
 /// The bytes of a body.
-pub(super) type Body = BoxStream<'static, Result<Bytes, hyper::Error>>;
+pub(in crate::api) type Body = BoxStream<'static, Result<Bytes, hyper::Error>>;
 
 /// The bytes of a body. A client that asked whether to send it is told to before the answer begins: one that hears the
 /// answer instead waits for a second, in the hope of being told after all.
-pub(super) async fn begun(body: Incoming, headers: &HeaderMap) -> Body {
+pub(in crate::api) async fn begun(body: Incoming, headers: &HeaderMap) -> Body {
     let mut bytes = body.into_data_stream();
     if !headers.contains_key(EXPECT) {
         return bytes.boxed();
@@ -31,10 +31,10 @@ pub(super) async fn begun(body: Incoming, headers: &HeaderMap) -> Body {
 
 /// Why a body is no such form; told before it is read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotMultipart(pub(super) &'static str);
+pub(in crate::api) struct NotMultipart(pub(crate) &'static str);
 
 /// The boundary that the headers name.
-pub(super) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipart> {
+pub(in crate::api) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipart> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let kind = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     if kind != "multipart/form-data" && kind != "multipart/mixed" {
@@ -44,7 +44,7 @@ pub(super) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipart> {
 }
 
 /// The parts in order. A form without any part is an error, since there is nothing to pin.
-pub(super) fn parts(body: Body, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
+pub(in crate::api) fn parts(body: Body, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
     let bytes = body.map_err(|e| std::io::Error::other(e.to_string()));
     let form = Multipart::new(bytes, boundary);
     let parts = futures::stream::unfold((form, Progress::None), |(mut form, progress)| async move {

@@ -1,0 +1,16 @@
+//! The IPFS proxy: the API of the IPFS daemon, in which pinning and adding mean the cluster. What concerns pins is
+//! answered here, in Kubo's forms; everything else goes to the daemon as it is.
+//!
+//! Reading order: [`config`], `service` (the way of a request), `forward` (to the daemon), `headers` (which answers have
+//! from it), then `pins`, `content` and `repo` (what is answered here).
+
+pub mod config;
+mod content;
+mod forward;
+mod headers;
+mod pins;
+mod repo;
+mod service;
+
+pub use config::IpfsProxyConfig;
+pub use service::IpfsProxy;
