@@ -17,7 +17,6 @@ mod network;
 pub mod pipe;
 pub mod ports;
 pub mod probe;
-mod raft_streams;
 pub mod run;
 pub mod source;
 pub mod state;

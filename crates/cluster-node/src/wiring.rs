@@ -7,7 +7,6 @@ use crate::identity::Identity;
 use crate::metered::Metered;
 use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
-use crate::raft_streams::{self, StreamCourier};
 use cluster_component::component::{
     Adder, Api, Cluster, Component, Consensus, Informer, IpfsConnector, PeerMonitor, PinTracker, StateRead,
 };
@@ -35,7 +34,7 @@ use cluster_peer::informer::tags::TagsInformer;
 use cluster_peer::monitor::pubsubmon::{self, PubsubMonitor};
 use cluster_peer::pintracker::{self, Tracked};
 use cluster_peer::state::dsstate::DsState;
-use cluster_raft::RaftConsensus;
+use cluster_raft::{RaftConsensus, RpcCourier};
 use cluster_types::store::Datastore;
 use cluster_types::{IpfsId, Multiaddr, PeerId, PingValue};
 use std::collections::BTreeSet;
@@ -117,8 +116,9 @@ impl Node {
         let mut protocols = Protocols::new();
         protocols.insert(RPC_PROTOCOL, answer_calls(rpc.clone()));
         protocols.extend(exchange.protocols());
-        if configuration.raft.is_some() {
-            protocols.insert(raft_streams::PROTOCOL, raft_streams::serve(rpc.clone()));
+        if configuration.cluster.follower_mode {
+            // Who follows decides itself when its daemon is to be cleaned.
+            rpc.close::<ClusterRpc::RepoGCLocal>();
         }
         let host = Host::bind(&options, protocols).await?;
         protect_trusted(&configuration, &host);
@@ -353,7 +353,7 @@ fn consensus(
             me: base.me,
             store: Arc::clone(&base.store),
             state,
-            courier: Arc::new(StreamCourier(Arc::clone(&base.host))),
+            courier: Arc::new(RpcCourier(base.rpc.clone())),
             clock: Arc::clone(&base.clock),
             join: configuration.bootstrap.iter().filter_map(name_of).collect(),
             backups: Some(folder.path().to_owned()),

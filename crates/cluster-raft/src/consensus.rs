@@ -71,11 +71,24 @@ pub struct RaftConsensus {
 struct Running {
     engine: Engine,
     machine: Arc<Machine>,
-    members: Arc<Members>,
     orders: mpsc::Sender<Order>,
+    changes_of_members: mpsc::Sender<ChangeOfMembers>,
     /// The end of the log when this peer was started.
     restored: Option<LogId>,
 }
+
+/// What is to become of the members.
+#[derive(Debug, Clone, Copy)]
+enum MemberChange {
+    Add(Member),
+    Remove(Member),
+}
+
+/// With who waits for it.
+type ChangeOfMembers = (MemberChange, oneshot::Sender<Answer>);
+
+/// Changes of the members that may wait for the one that is made.
+const CHANGES_OF_MEMBERS_MAX: usize = 64;
 
 /// A snapshot that is coming in. A new one takes its place: only one leader sends, one at a time.
 struct Receiving {
@@ -136,7 +149,7 @@ impl RaftConsensus {
 
     /// Has the leader change the members, wherever it is. A peer that is no member yet knows no leader: it asks those by
     /// whom it is to be taken in, who know.
-    async fn at_leader(&self, message: Message) -> Result<(), ConsensusError> {
+    async fn at_leader(&self, change: MemberChange) -> Result<(), ConsensusError> {
         let running = self.running()?;
         let patience = self.patience();
         let mut said = "context deadline exceeded".to_owned();
@@ -156,8 +169,12 @@ impl RaftConsensus {
                 },
             };
             let answer = if asked == self.me() {
-                change_members(&running, &message).await
+                change_members(&running, change).await
             } else {
+                let message = match change {
+                    MemberChange::Add(member) => Message::AddPeer(member),
+                    MemberChange::Remove(member) => Message::RemovePeer(member),
+                };
                 // The leader waits for a learner as long as that moves.
                 match ask(&*self.parts.courier, asked, &message, MEMBERS_MAX).await {
                     Ok(answer) => answer,
@@ -241,8 +258,11 @@ impl RaftConsensus {
                     Err(_) => refused(&"too many changes wait at the leader"),
                 }
             }
-            change @ (Message::AddPeer(_) | Message::RemovePeer(_)) if leader(&running.engine) == Some(self.me()) => {
-                change_members(&running, &change).await
+            Message::AddPeer(member) if leader(&running.engine) == Some(self.me()) => {
+                change_members(&running, MemberChange::Add(member)).await
+            }
+            Message::RemovePeer(member) if leader(&running.engine) == Some(self.me()) => {
+                change_members(&running, MemberChange::Remove(member)).await
             }
             Message::ReadIndex if leader(&running.engine) == Some(self.me()) => {
                 read_index_here(&running, self.config.network_timeout.get()).await
@@ -332,13 +352,25 @@ async fn tell_of_leaders(engine: Engine) {
 /// The longest that taking in a member may take.
 const MEMBERS_MAX: Duration = Duration::from_secs(3_600);
 
-async fn change_members(running: &Running, message: &Message) -> Answer {
-    let changed = match message {
-        Message::AddPeer(member) => running.members.add(*member).await,
-        Message::RemovePeer(member) => running.members.remove(*member).await,
-        _ => Ok(()),
-    };
-    changed.map_or_else(|error| Answer::Refused(error.to_string()), |()| Answer::Done)
+/// Has a change of the members made. It is made to its end, also when who asked for it goes away meanwhile.
+async fn change_members(running: &Running, change: MemberChange) -> Answer {
+    let (answer, answered) = oneshot::channel();
+    match running.changes_of_members.try_send((change, answer)) {
+        Ok(()) => answered.await.unwrap_or(Answer::NotLeader(None)),
+        Err(_) => Answer::Refused("too many changes of the members wait: try again".into()),
+    }
+}
+
+/// Makes one change of the members after the other.
+async fn make_changes_of_members(members: Arc<Members>, mut waiting: mpsc::Receiver<ChangeOfMembers>) {
+    while let Some((change, answer)) = waiting.recv().await {
+        let changed = match change {
+            MemberChange::Add(member) => members.add(member).await,
+            MemberChange::Remove(member) => members.remove(member).await,
+        };
+        let made = changed.map_or_else(|error| Answer::Refused(error.to_string()), |()| Answer::Done);
+        let _nobody_waits = answer.send(made);
+    }
 }
 
 /// The leader makes sure that it still leads.
@@ -412,8 +444,10 @@ impl Component for RaftConsensus {
                 upkeep.finish_joint().await;
             }
         });
+        let (changes_of_members, waiting) = mpsc::channel(CHANGES_OF_MEMBERS_MAX);
+        tasks.spawn_until_stopped("raft-members", make_changes_of_members(members, waiting));
         tasks.spawn_until_stopped("raft-leader", tell_of_leaders(engine.clone()));
-        let running = Running { engine, machine, members, orders, restored };
+        let running = Running { engine, machine, orders, changes_of_members, restored };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }
@@ -481,11 +515,11 @@ impl Consensus for RaftConsensus {
     }
 
     async fn add_peer(&self, peer: PeerId) -> Result<(), ConsensusError> {
-        self.at_leader(Message::AddPeer(Member::new(peer))).await
+        self.at_leader(MemberChange::Add(Member::new(peer))).await
     }
 
     async fn remove_peer(&self, peer: &PeerId) -> Result<(), ConsensusError> {
-        self.at_leader(Message::RemovePeer(Member::new(*peer))).await
+        self.at_leader(MemberChange::Remove(Member::new(*peer))).await
     }
 
     fn leadership(&self) -> Leadership {

@@ -1,13 +1,14 @@
 //! The switchboard: takes a question to whom it is for.
 
 use super::error::{RpcError, RpcErrorKind};
-use super::method::{MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
+use super::method::{Method, MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
 use crate::PageStream;
 use crate::component;
 use crate::ports::{Clock, Wire};
 use cluster_types::PeerId;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::{self, BoxStream, StreamExt};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -85,6 +86,8 @@ struct Inner {
     wire: RwLock<Option<Outside>>,
     /// A lock and not a `OnceLock`, since `unbind` breaks the cycle that would keep the store open.
     components: RwLock<Option<Arc<Components>>>,
+    /// Rows that this peer answers to nobody else, whatever the table says; there are no more of them than rows.
+    closed: RwLock<BTreeSet<&'static str>>,
 }
 
 impl fmt::Debug for Rpc {
@@ -107,7 +110,8 @@ impl Rpc {
     }
 
     fn with(me: PeerId, others: Option<Arc<dyn Others>>) -> Self {
-        Self(Arc::new(Inner { me, others, wire: RwLock::new(None), components: RwLock::new(None) }))
+        let (wire, components, closed) = (RwLock::new(None), RwLock::new(None), RwLock::default());
+        Self(Arc::new(Inner { me, others, wire, components, closed }))
     }
 
     /// From here on other peers are reached by this network, in the times of this clock.
@@ -117,6 +121,15 @@ impl Rpc {
 
     pub(super) fn wire(&self) -> Option<Outside> {
         self.0.wire.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From here on no other peer is answered this, whatever the table says.
+    pub fn close<M: Method>(&self) {
+        self.0.closed.write().unwrap_or_else(PoisonError::into_inner).insert(M::INFO.name);
+    }
+
+    pub(super) fn is_closed(&self, method: &MethodInfo) -> bool {
+        self.0.closed.read().unwrap_or_else(PoisonError::into_inner).contains(method.name)
     }
 
     /// Which peer this is.

@@ -120,6 +120,7 @@ impl Rpc {
         let row = SERVED.iter().filter(of_service).find(is_meant).ok_or_else(|| missing("method", &service.method))?;
         let components = self.local()?;
         let allowed = match row.info.policy {
+            _ if self.is_closed(&row.info) => false,
             Policy::Open => true,
             Policy::Trusted => components.consensus.trusts(peer),
             Policy::Closed => false,
