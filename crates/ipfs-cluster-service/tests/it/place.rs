@@ -15,7 +15,8 @@ pub(crate) struct Place {
     pub(crate) kubo: FakeKubo,
 }
 
-fn read(path: PathBuf) -> Value {
+/// The JSON in a file.
+pub(crate) fn read(path: PathBuf) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).expect("there")).expect("JSON")
 }
 

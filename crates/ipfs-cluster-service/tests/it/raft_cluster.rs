@@ -11,22 +11,27 @@ use std::time::{Duration, Instant};
 const ELECTION: Duration = Duration::from_secs(15);
 
 fn founder() -> Place {
-    Place::new(&["--consensus", "raft"], "127.0.0.1")
+    of("raft")
 }
 
-/// Three that will found a cluster together.
-fn three() -> Vec<Place> {
-    let places: Vec<Place> = (0..3).map(|_| founder()).collect();
+fn of(consensus: &str) -> Place {
+    Place::new(&["--consensus", consensus], "127.0.0.1")
+}
+
+/// Three that will found a cluster together, each of which trusts these three.
+pub(crate) fn three(consensus: &str) -> Vec<Place> {
+    let places: Vec<Place> = (0..3).map(|_| of(consensus)).collect();
     let members: Vec<String> = places.iter().map(|place| place.id.clone()).collect();
     for place in &places {
         let others: Vec<String> = places.iter().map(|o| o.address.clone()).filter(|a| *a != place.address).collect();
-        place.configure(&others, |file| file["consensus"]["raft"]["init_peerset"] = json!(members));
+        let key = if consensus == "raft" { "init_peerset" } else { "trusted_peers" };
+        place.configure(&others, |file| file["consensus"][consensus][key] = json!(members));
     }
     places
 }
 
 /// Starts them at the same time: none is ready before most of them run.
-fn start_all(places: &[Place]) -> Vec<Peer> {
+pub(crate) fn start_all(places: &[Place]) -> Vec<Peer> {
     std::thread::scope(|scope| {
         let starting: Vec<_> = places.iter().map(|place| scope.spawn(|| Peer::start(place.path()))).collect();
         starting.into_iter().map(|peer| peer.join().expect("it starts")).collect()
@@ -43,7 +48,7 @@ async fn pin_until(peer: &Peer, number: u8, deadline: Duration) -> Duration {
     }
 }
 
-fn has_all(peer: &Peer, count: usize) {
+pub(crate) fn has_all(peer: &Peer, count: usize) {
     let begun = Instant::now();
     loop {
         let found = peer.ctl(&["pin", "ls"]).stdout.lines().count();
@@ -56,7 +61,7 @@ fn has_all(peer: &Peer, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proc_three_raft_peers_write_on_while_each_dies_once_and_lose_nothing() {
-    let places = three();
+    let places = three("raft");
     let mut peers = start_all(&places);
     let mut count = 0u8;
     for peer in &peers {

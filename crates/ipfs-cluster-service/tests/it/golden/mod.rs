@@ -59,6 +59,11 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Whether a case may differ.
+fn is_named(file: &str, name: &str) -> bool {
+    named(file).iter().flat_map(|named| &named.patterns).any(|pattern| fits(pattern, name))
+}
+
 /// Whether a case would end the scenario for those after it, so that it is only named.
 fn is_left_out(file: &str, name: &str) -> bool {
     let text = std::fs::read_to_string(data("named.json")).expect("named.json is there");

@@ -79,7 +79,7 @@ impl<'a> World<'a> {
         let running = (!case["before"]["running"].is_null()).then(|| self.start(case));
         let mut command = self.command(case);
         let mut value = match (case["exit"].is_null(), case["signal"].as_str()) {
-            (false, None) => finished(&mut command, &self.ours(text(case, "stdin"))),
+            (false, None) => finished(&mut command, &self.ours(text(case, "stdin")), patience("service", case)),
             (_, signal) => signalled(command, signal),
         };
         if let Some(files) = case["files_after"].as_object() {
@@ -209,11 +209,14 @@ pub(super) fn decode_base64(text: &str) -> Vec<u8> {
     out
 }
 
-/// Longer than any run takes that ends by itself.
-const ENDS: Duration = Duration::from_secs(3);
+/// How long a run is waited for that is to end by itself: very long, on a busy machine too. One that is named may be so
+/// since it goes on here.
+pub(super) fn patience(file: &str, case: &Value) -> Duration {
+    Duration::from_secs(if super::is_named(file, text(case, "name")) { 3 } else { 60 })
+}
 
-/// Runs a command to its end; one that does not end is ended, and has no exit code.
-pub(super) fn finished(command: &mut Command, input: &str) -> Map<String, Value> {
+/// Runs a command to its end; one that does not end in time is ended, and has no exit code.
+pub(super) fn finished(command: &mut Command, input: &str, patience: Duration) -> Map<String, Value> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program starts");
     let mut stdin = child.stdin.take().expect("a pipe");
@@ -224,7 +227,7 @@ pub(super) fn finished(command: &mut Command, input: &str) -> Map<String, Value>
     let (done, ended) = std::sync::mpsc::channel();
     let stdout = collect(child.stdout.take().expect("a pipe"), done.clone());
     let stderr = collect(child.stderr.take().expect("a pipe"), done);
-    let in_time = (0..2).all(|_| ended.recv_timeout(ENDS).is_ok());
+    let in_time = (0..2).all(|_| ended.recv_timeout(patience).is_ok());
     if !in_time {
         child.kill().expect("it runs");
     }

@@ -343,7 +343,8 @@ pub(super) fn run_ctl(world: &World, case: &Value) -> super::Outcome {
     command.args(args).env("TZ", "UTC").env("HOME", world.dir.path()).env("PATH", "/usr/bin:/bin");
     command.envs(case["env"].as_object().into_iter().flatten().map(|(k, v)| (k, world.ours(v.as_str().unwrap_or("")))));
     let cwd = case["cwd"].as_str().map_or_else(|| world.dir.path().to_owned(), |cwd| PathBuf::from(world.ours(cwd)));
-    let value = super::service::finished(command.current_dir(cwd), &world.ours(text(case, "stdin")));
+    let patience = super::service::patience("ctl", case);
+    let value = super::service::finished(command.current_dir(cwd), &world.ours(text(case, "stdin")), patience);
     super::Outcome { value: Value::Object(value), replaced: world.replaced() }
 }
 
