@@ -82,6 +82,16 @@ impl Naming {
     }
 }
 
+/// The name that these bytes have, in the form of another; `None`: its hash function is not known.
+pub(crate) fn named_as(cid: &Cid, data: &[u8]) -> Option<Cid> {
+    let hash = match cid.hash().code() {
+        0x00 => Multihash::wrap(0x00, data).ok()?,
+        0x12 => HashFunction::Sha2_256.digest(data),
+        code => Code::try_from(code).ok()?.digest(data),
+    };
+    Cid::new(cid.version(), cid.codec(), hash).ok()
+}
+
 /// Whether the bytes are what the name says. Hash functions that are not known count as not.
 #[must_use]
 pub fn verify(cid: &Cid, data: &[u8]) -> bool {

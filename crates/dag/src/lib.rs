@@ -1,7 +1,7 @@
 //! Pure DAG work: files and directories become blocks with the names that Kubo gives them.
 //!
 //! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [mod@file]
-//! (a file, pushed in pieces), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks), [`car`].
+//! (a file, pushed in pieces; cut by `chunk`, laid out here or by `trickle`), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks), [`car`].
 //!
 //! ```
 //! use dag::file::{FileBuilder, Options};
@@ -14,6 +14,7 @@
 //! ```
 
 pub mod car;
+mod chunk;
 pub mod file;
 mod hamt;
 pub mod hash;
@@ -22,6 +23,7 @@ pub mod options;
 pub mod pb;
 pub mod read;
 pub mod tree;
+mod trickle;
 
 use bytes::Bytes;
 use cid::Cid;

@@ -1,5 +1,6 @@
 //! Adders: take in content.
 
+mod car;
 mod destinations;
 pub mod single;
 

@@ -14,7 +14,7 @@ use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
 use cluster_types::{AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
 use dag::file::{FileBuilder, FileRoot, Options};
 use dag::hash::{HashFunction, Naming};
-use dag::options::Chunker;
+use dag::options::{Chunker, Layout};
 use dag::tree::{Directory, Entry, symlink};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -66,7 +66,10 @@ impl SingleAdder {
         let (blocks, stored) = Destinations::open(&self.rpc, to);
         let mut cutting = Cutting { params: &params, options, allocations: &allocations, blocks, told: &told };
         let cut = async move {
-            let roots = cutting.all(parts).await;
+            let roots = match params.format {
+                AddFormat::Car => cutting.cars(parts).await,
+                _ => cutting.all(parts).await,
+            };
             let have_ended = cutting.blocks.have_ended();
             if let Err(error) = &roots {
                 cutting.blocks.fail(error).await;
@@ -144,13 +147,8 @@ fn options(params: &AddParams) -> Result<Options, ClusterError> {
     if params.nocopy {
         return refuse("adds that leave content in place are not available: add without nocopy=true");
     }
-    if params.format == AddFormat::Car {
-        return refuse(
-            "CAR files cannot be added yet: add files, or use the IPFS daemon's dag import and pin the root",
-        );
-    }
-    if params.layout == AddLayout::Trickle {
-        return refuse("the trickle layout is not available: add with layout=balanced");
+    if params.format == AddFormat::Car && params.wrap {
+        return refuse("cannot wrap a CAR file upload");
     }
     if params.cid_version > 1 {
         let version = params.cid_version;
@@ -165,6 +163,10 @@ fn options(params: &AddParams) -> Result<Options, ClusterError> {
         chunker: Chunker::parse(&params.chunker).map_err(|e| ClusterError::Invalid(e.to_string()))?,
         raw_leaves: params.raw_leaves.unwrap_or(version_1),
         naming: Naming { version_1, hash },
+        layout: match params.layout {
+            AddLayout::Trickle => Layout::Trickle,
+            _ => Layout::Balanced,
+        },
     })
 }
 
@@ -224,11 +226,11 @@ impl Cutter {
 }
 
 /// Entries becoming blocks.
-struct Cutting<'a> {
+pub(super) struct Cutting<'a> {
     params: &'a AddParams,
     options: Options,
     allocations: &'a [PeerId],
-    blocks: Destinations,
+    pub(super) blocks: Destinations,
     told: &'a mpsc::Sender<Result<Added, ClusterError>>,
 }
 
@@ -308,7 +310,7 @@ impl Cutting<'_> {
         Ok(Entry { cid: file.cid, tsize: file.tsize })
     }
 
-    async fn send(&mut self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
+    pub(super) async fn send(&mut self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
         for block in blocks {
             self.blocks.send(Block { cid: Cid(block.cid), data: block.data }).await?;
         }
@@ -322,9 +324,12 @@ impl Cutting<'_> {
     }
 
     async fn tell(&self, path: &str, entry: Entry) -> Result<(), ClusterError> {
+        self.tell_of(path, Cid(entry.cid), 0, entry.tsize).await
+    }
+
+    pub(super) async fn tell_of(&self, path: &str, cid: Cid, bytes: u64, size: u64) -> Result<(), ClusterError> {
         let allocations = self.allocations.to_vec();
-        let (cid, size) = (Some(Cid(entry.cid)), entry.tsize);
-        self.line(Added { name: path.to_owned(), cid, bytes: 0, size, allocations }).await
+        self.line(Added { name: path.to_owned(), cid: Some(cid), bytes, size, allocations }).await
     }
 
     async fn line(&self, line: Added) -> Result<(), ClusterError> {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use cid::Cid;
 use dag::file::{FileBuilder, Options};
 use dag::hash::{HashFunction, Naming, verify};
-use dag::options::Chunker;
+use dag::options::{Chunker, Layout};
 use dag::tree::{Directory, Entry, symlink};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -63,6 +63,7 @@ pub(crate) fn options(case: &Value) -> Option<Options> {
         chunker: Chunker::parse(text("chunker").unwrap_or("")).ok()?,
         raw_leaves: text("raw-leaves").map_or(version_1, |text| text == "true"),
         naming: Naming { version_1, hash },
+        layout: if text("trickle") == Some("true") { Layout::Trickle } else { Layout::Balanced },
     })
 }
 
@@ -108,25 +109,64 @@ fn roots_and_sizes_are_kubo_s() {
             skipped.push(name);
             continue;
         };
-        let (input, mut tree, mut blocks) = (&case["input"][0], Directory::default(), HashMap::new());
+        let (inputs, mut tree, mut blocks) =
+            (case["input"].as_array().expect("inputs"), Directory::default(), HashMap::new());
         // A part without a name is named by its CID, which is up to whoever reads the form.
-        let Some(top) = input["name"].as_str() else {
+        if inputs.iter().any(|input| input["name"].is_null()) {
             skipped.push(name);
             continue;
-        };
-        add(input, top, options, &mut tree, &mut blocks);
+        }
+        let mut top = "";
+        for input in inputs {
+            let path = input["name"].as_str().expect("a name");
+            top = path.split('/').next().expect("a first part");
+            add(input, path, options, &mut tree, &mut blocks);
+        }
         let mut none = |_: dag::Block| {};
         let wrapped = case["options"]["wrap-with-directory"].as_str() == Some("true");
         let root = match wrapped {
             true => tree.finish("", options.naming, &mut none, &mut |_, _| {}).expect("finished"),
-            false => {
-                tree.finish_entry(top, options.naming, &mut none, &mut |_, _| {}).expect("finished").expect("there")
-            }
+            false => tree
+                .finish_entry(top, options.naming, &mut none, &mut |_, _| {})
+                .expect("finished")
+                .unwrap_or_else(|| panic!("{name}")),
         };
         assert_eq!(root.cid.to_string(), case["root"].as_str().expect("a root"), "{name}");
         assert_eq!(Some(root.tsize), case["size"].as_u64(), "{name}");
         equal += 1;
     }
     println!("{equal} recorded adds are equal; out of reach: {skipped:?}");
-    assert_eq!((equal, skipped.len()), (168, 6));
+    assert_eq!((equal, skipped.len()), (233, 7));
+}
+
+#[test]
+fn pieces_end_where_kubo_ends_them() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../data/chunks.json")).expect("cases");
+    for case in &cases {
+        let chunker = case["chunker"].as_str().expect("a chunker");
+        let options = Options {
+            chunker: Chunker::parse(chunker).expect("a chunker"),
+            raw_leaves: true,
+            naming: Naming { version_1: true, ..Naming::default() },
+            ..Options::default()
+        };
+        let (content, mut lengths) = (content(&case["input"]), Vec::new());
+        // However they come.
+        for length in [1_000, 100_003, 3 << 20] {
+            lengths.clear();
+            let mut builder = FileBuilder::new(options);
+            let mut leaves = |block: dag::Block| {
+                if block.cid.codec() == dag::RAW {
+                    lengths.push(block.data.len())
+                }
+            };
+            content.chunks(length).for_each(|piece| builder.push(piece, &mut leaves));
+            let root = builder.finish(&mut leaves);
+            assert_eq!(root.cid.to_string(), case["root"].as_str().expect("a root"), "{chunker}: {}", case["input"]);
+        }
+        let offsets: Vec<u64> = serde_json::from_value(case["offsets"].clone()).expect("offsets");
+        let expected: Vec<usize> = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
+        assert_eq!(lengths, expected, "{chunker}: {}", case["input"]);
+    }
+    assert_eq!(cases.len(), 21);
 }

@@ -169,3 +169,41 @@ fn a_client_that_asks_whether_to_send_is_told_to_before_it_is_answered() {
         "{answer}"
     );
 }
+
+/// A CAR file's blocks arrive as they are and its roots are pinned; nothing is, when a block is not what its name says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_car_file_is_pinned_and_one_with_a_lie_is_not() {
+    let (home, kubo) = (tempfile::tempdir().expect("home"), FakeKubo::start());
+    let peer = Peer::with(home.path(), &kubo);
+    let (client, file) = (peer.client(), home.path().join("two.car"));
+    let block = |data: &'static [u8]| {
+        let naming = dag::hash::Naming { version_1: true, ..Default::default() };
+        dag::Block { cid: naming.cid(dag::RAW, data), data: Bytes::from_static(data) }
+    };
+    let (one, two) = (block(b"one"), block(b"two"));
+    let mut header = b"\xa2eroots\x82".to_vec();
+    for block in [&one, &two] {
+        header.extend_from_slice(b"\xd8\x2a\x58\x25\x00");
+        header.extend_from_slice(&block.cid.to_bytes());
+    }
+    header.extend_from_slice(b"gversion\x01");
+    let mut car = vec![u8::try_from(header.len()).expect("short")];
+    car.extend_from_slice(&header);
+    car.extend_from_slice(&dag::car::section(&one.cid, &one.data));
+    let honest = [&car[..], &dag::car::section(&two.cid, &two.data)].concat();
+    let lying = [&car[..], &dag::car::section(&two.cid, b"six")].concat();
+    let path = file.to_str().expect("a path");
+
+    std::fs::write(&file, lying).expect("written");
+    let run = peer.ctl(&["add", "--format", "car", path]);
+    assert!(run.code != 0 && run.stdout.contains("mismatch in content integrity"), "{run:?}");
+    assert_eq!(peer.ctl(&["pin", "ls"]).stdout, "");
+
+    std::fs::write(&file, honest).expect("written");
+    let run = peer.ctl(&["add", "--format", "car", path]);
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 2), "{run:?}");
+    for block in [one, two] {
+        until(&client, &Cid(block.cid), TrackerStatus::PINNED).await;
+        assert_eq!(kubo.world().blocks[&block.cid.to_string()], block.data);
+    }
+}

@@ -1,4 +1,7 @@
-//! CAR files of version 1 (<https://ipld.io/specs/transport/car/carv1/>): a header with roots, then blocks.
+//! CAR files of version 1 (<https://ipld.io/specs/transport/car/carv1/>): a header with roots, then blocks. Written here,
+//! read by [`read`].
+
+pub mod read;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use cid::Cid;
