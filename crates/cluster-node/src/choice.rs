@@ -27,11 +27,14 @@ pub enum ConnectorChoice {
     Embedded(EmbeddedConfig),
 }
 
-/// A connector, and where its content can be read over HTTP.
+/// A connector, and what a node in the process has besides.
 #[allow(missing_debug_implementations)] // Its parts are traits that need not show themselves.
 pub(crate) struct BuiltConnector {
     pub(crate) connector: Arc<dyn IpfsConnector>,
-    pub(crate) gateway: Option<(Multiaddr, Arc<dyn Content>)>,
+    /// Where its content can be read over HTTP.
+    pub(crate) gateway: Option<Multiaddr>,
+    /// Its content; a daemon is asked for that by itself.
+    pub(crate) content: Option<Arc<dyn Content>>,
     /// What it serves to others; a daemon beside the peer does that by itself.
     pub(crate) blocks: Option<Arc<dyn LocalBlocks>>,
 }
@@ -69,14 +72,14 @@ impl ConnectorChoice {
         match self.clone() {
             Self::IpfsHttp(config) => {
                 let parts = cluster_ipfs::Parts { rpc, clock: embedded.clock };
-                Ok(BuiltConnector { connector: Arc::new(IpfsHttp::new(config, parts)?), gateway: None, blocks: None })
+                let connector = Arc::new(IpfsHttp::new(config, parts)?);
+                Ok(BuiltConnector { connector, gateway: None, content: None, blocks: None })
             }
             Self::Embedded(config) => {
-                let address = config.gateway();
+                let gateway = config.gateway();
                 let node = Embedded::open(config, embedded)?;
-                let gateway = address.map(|address| (address, node.content()));
-                let blocks = Some(node.blocks());
-                Ok(BuiltConnector { connector: Arc::new(node), gateway, blocks })
+                let (content, blocks) = (Some(node.content()), Some(node.blocks()));
+                Ok(BuiltConnector { connector: Arc::new(node), gateway, content, blocks })
             }
         }
     }

@@ -130,11 +130,10 @@ impl Configuration {
         }
     }
 
-    /// A new one whose IPFS node is in the process: there is no daemon for a proxy to stand before.
+    /// A new one whose IPFS node is in the process.
     #[must_use]
     pub fn new_embedded() -> Self {
-        let connector = ConnectorChoice::Embedded(EmbeddedConfig::default());
-        Self { connector, ipfsproxy: None, ..Self::new() }
+        Self { connector: ConnectorChoice::Embedded(EmbeddedConfig::default()), ..Self::new() }
     }
 
     /// Reads `service.json` and applies variables.

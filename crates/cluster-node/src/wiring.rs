@@ -22,7 +22,7 @@ use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_embedded::connector::Wanted;
 use cluster_http::api::gateway::Gateway;
-use cluster_http::api::ipfsproxy::IpfsProxy;
+use cluster_http::api::ipfsproxy::{self, IpfsProxy};
 use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::{pinsvcapi, restapi};
 use cluster_net::{Exchange, Host, Protocols, Serve};
@@ -156,7 +156,8 @@ impl Node {
     async fn build(&mut self, configuration: Configuration, folder: &Folder, base: Base) -> Result<(), StartError> {
         let monitor = Arc::new(monitor(&configuration, &base));
         let consensus = consensus(&configuration, &base, folder, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
-        let BuiltConnector { connector, gateway, blocks } = connector(&configuration, folder, &base, &consensus)?;
+        let BuiltConnector { connector, gateway, content, blocks } =
+            connector(&configuration, folder, &base, &consensus)?;
         let metrics = Arc::new(Metrics::default());
         let connector: Arc<dyn IpfsConnector> = Arc::new(Metered { inner: connector, metrics: Arc::clone(&metrics) });
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
@@ -171,7 +172,9 @@ impl Node {
         // The pinset's, and what an embedded node has: members are the first to have what is pinned here and there.
         base.exchange.add(Arc::new(ReplicaBlocks(Arc::clone(&base.store))));
         blocks.into_iter().for_each(|blocks| base.exchange.add(blocks));
-        if let Some((address, content)) = gateway {
+        if let Some(address) = gateway
+            && let Some(content) = content.clone()
+        {
             let gateway = Gateway::bind(&address, content).await?;
             self.gateway = gateway.listen_addrs().pop();
             self.apis.push(Arc::new(gateway));
@@ -187,8 +190,8 @@ impl Node {
         }
         if let Some(config) = &configuration.ipfsproxy {
             let clock = Arc::clone(&base.clock);
-            let proxy = IpfsProxy::bind(config, folder.path(), base.rpc.clone(), adder, clock).await?;
-            self.apis.push(Arc::new(proxy));
+            let parts = ipfsproxy::Parts { rpc: base.rpc.clone(), adder, clock, content };
+            self.apis.push(Arc::new(IpfsProxy::bind(config, folder.path(), parts).await?));
         }
         if let Some(config) = &configuration.pinsvcapi {
             let clock = Arc::clone(&base.clock);

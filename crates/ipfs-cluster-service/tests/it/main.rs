@@ -14,6 +14,7 @@ mod metrics;
 mod peer;
 mod pinsvc;
 mod place;
+mod proxy;
 mod raft;
 mod raft_cluster;
 mod raft_histories;

@@ -1,6 +1,6 @@
 //! Content that comes in: adds go to the cluster, blocks go to the daemon and what they make is pinned.
 
-use super::forward::answer;
+use super::forward::{Upstream, answer};
 use super::service::{Answer, Asked, Front};
 use crate::api::door::multipart;
 use crate::api::restapi::add as rest_add;
@@ -122,7 +122,7 @@ impl Put {
 }
 
 /// Has the daemon take it in, and the cluster pin what comes of it. What the daemon refuses is passed on as it says.
-pub(super) async fn put(front: &Front, asked: Asked, body: Incoming, what: Put) -> Answer {
+pub(super) async fn put(rpc: &Rpc, upstream: &Upstream, asked: Asked, body: Incoming, what: Put) -> Answer {
     let mut request = Request::new(body.boxed_unsync());
     *request.method_mut() = asked.parts.method.clone();
     *request.uri_mut() = match what {
@@ -135,7 +135,7 @@ pub(super) async fn put(front: &Front, asked: Asked, body: Incoming, what: Put) 
     };
     *request.headers_mut() = asked.parts.headers.clone();
     request.headers_mut().remove(CONNECTION);
-    let from = match front.upstream.send(request).await {
+    let from = match upstream.send(request).await {
         Ok(from) => from,
         Err(error) => return asked.error(StatusCode::INTERNAL_SERVER_ERROR, error),
     };
@@ -145,7 +145,7 @@ pub(super) async fn put(front: &Front, asked: Asked, body: Incoming, what: Put) 
         return asked.answer(status, body);
     }
     let objects = objects(from.into_body().into_data_stream().map(|piece| piece.map_err(|e| e.to_string())).boxed());
-    let chunks = pinned(objects, front.rpc.clone(), what);
+    let chunks = pinned(objects, rpc.clone(), what);
     let ending = Ending { takes_trailers: asked.takes_trailers(), empty_trailer: false };
     let mut response = asked.answer(StatusCode::OK, chunked(chunks, ending));
     response.headers_mut().insert(TRAILER, HeaderValue::from_static("X-Stream-Error"));

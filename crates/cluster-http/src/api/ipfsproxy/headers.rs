@@ -18,6 +18,11 @@ const SERVED_BY: HeaderValue = HeaderValue::from_static(concat!("ipfs-cluster/ip
 /// Headers that the daemon adds for browsers.
 const CORS: [HeaderName; 3] = [ACCESS_CONTROL_ALLOW_ORIGIN, VARY, ACCESS_CONTROL_ALLOW_CREDENTIALS];
 
+/// The headers of every answer that is made here.
+pub(super) fn own() -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json")), (SERVER, SERVED_BY)])
+}
+
 /// What is remembered of the daemon's headers.
 pub(super) struct Extracted {
     names: Vec<HeaderName>,
@@ -44,8 +49,7 @@ impl Extracted {
     pub(super) async fn of(&self, request: &Parts, upstream: &Upstream) -> HeaderMap {
         let mut headers = cors(request, upstream).await;
         headers.extend(self.remembered(upstream).await);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(SERVER, SERVED_BY);
+        headers.extend(own());
         headers
     }
 

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 /// Most bytes of a list that is sent as one object.
-const OBJECT_BYTES_MAX: usize = 256 << 20;
+pub(super) const OBJECT_BYTES_MAX: usize = 256 << 20;
 
 #[derive(Serialize)]
 struct Pins {
@@ -28,7 +28,7 @@ struct Line {
 }
 
 /// The path of an argument, with or without `/ipfs/`; the error speaks of it as it was given.
-fn path(text: &str) -> Result<IpfsPath, String> {
+pub(super) fn path(text: &str) -> Result<IpfsPath, String> {
     text.parse::<IpfsPath>().or_else(|error| format!("/ipfs/{text}").parse().map_err(|_| error.to_string()))
 }
 

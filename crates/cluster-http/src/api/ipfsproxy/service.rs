@@ -1,19 +1,20 @@
-//! The component: listens, answers what concerns pins, and passes on the rest.
+//! The component: listens, answers what concerns pins, and hands the rest to what is behind it.
 
 use super::config::IpfsProxyConfig;
 use super::forward::{Place, Upstream};
 use super::headers::Extracted;
-use super::{content, pins, repo};
+use super::{content, node, pins, repo};
 use crate::api::door::query;
 use crate::server::{self, AccessLog, BoundListener, Handler, Limits, ResponseBody, buffered};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
+use cluster_component::content::Content;
 use cluster_component::errors::StartError;
 use cluster_component::ports::Clock;
 use cluster_component::rpc::{Rpc, RpcError};
 use cluster_component::tasks::TaskScope;
 use cluster_types::Multiaddr;
-use http::request::Parts;
+use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -35,7 +36,8 @@ pub struct IpfsProxy {
     listeners: Mutex<Vec<BoundListener>>,
     addresses: Vec<Multiaddr>,
     limits: Limits,
-    node: String,
+    /// What is behind it, in words.
+    behind: String,
     front: Arc<Front>,
 }
 
@@ -45,14 +47,46 @@ impl fmt::Debug for IpfsProxy {
     }
 }
 
+/// What the proxy is made of.
+#[allow(missing_debug_implementations)] // Its parts are traits that need not show themselves.
+pub struct Parts {
+    /// The peer.
+    pub rpc: Rpc,
+    /// Takes in what is added.
+    pub adder: Arc<dyn Adder>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The content of the embedded node, where that is in the daemon's place.
+    pub content: Option<Arc<dyn Content>>,
+}
+
 /// What answers requests.
 pub(super) struct Front {
     pub(super) rpc: Rpc,
     pub(super) adder: Arc<dyn Adder>,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) upstream: Upstream,
-    extracted: Extracted,
+    behind: Behind,
     log: AccessLog,
+}
+
+/// What is behind the proxy.
+enum Behind {
+    /// A daemon, and what is remembered of its headers.
+    Daemon(Box<(Upstream, Extracted)>),
+    /// The node in this process.
+    Node(Arc<dyn Content>),
+}
+
+impl Behind {
+    fn new(config: &IpfsProxyConfig, content: Option<Arc<dyn Content>>) -> Result<Self, String> {
+        if let Some(content) = content {
+            return Ok(Self::Node(content));
+        }
+        let place = Place::of(&config.node_address().map_err(|e| e.message)?)?;
+        let extra = config.extract_headers_extra.clone().unwrap_or_default();
+        let extracted = Extracted::new(&extra, &config.extract_headers_path, config.extract_headers_ttl)?;
+        Ok(Self::Daemon(Box::new((Upstream::new(place), extracted))))
+    }
 }
 
 impl IpfsProxy {
@@ -62,17 +96,10 @@ impl IpfsProxy {
     ///
     /// # Errors
     /// When an address cannot be listened on, the daemon's address is none, or the access log cannot be written.
-    pub async fn bind(
-        config: &IpfsProxyConfig,
-        folder: &Path,
-        rpc: Rpc,
-        adder: Arc<dyn Adder>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
+    pub async fn bind(config: &IpfsProxyConfig, folder: &Path, parts: Parts) -> Result<Self, StartError> {
         let failed = |reason: String| StartError { component: "ipfsproxy", reason };
-        let place = Place::of(&config.node_address().map_err(|e| failed(e.message))?).map_err(failed)?;
-        let extra = config.extract_headers_extra.clone().unwrap_or_default();
-        let extracted = Extracted::new(&extra, &config.extract_headers_path, config.extract_headers_ttl);
+        let named = if parts.content.is_some() { "the node in this process" } else { &config.node_multiaddress };
+        let behind = Behind::new(config, parts.content).map_err(failed)?;
         let mut listeners = Vec::new();
         for address in config.listen_addresses().map_err(|e| failed(e.message))? {
             listeners.push(BoundListener::bind(&address).await.map_err(|e| failed(e.to_string()))?);
@@ -81,14 +108,13 @@ impl IpfsProxy {
             "" => AccessLog::to_log(),
             file => AccessLog::to_file(&folder.join(file)).map_err(|e| failed(e.to_string()))?,
         };
-        let upstream = Upstream::new(place);
-        let front = Front { rpc, adder, clock, upstream, extracted: extracted.map_err(failed)?, log };
+        let Parts { rpc, adder, clock, .. } = parts;
         Ok(Self {
             addresses: listeners.iter().map(|l| l.address().clone()).collect(),
             listeners: Mutex::new(listeners),
             limits: limits(config),
-            node: config.node_multiaddress.clone(),
-            front: Arc::new(front),
+            behind: named.to_owned(),
+            front: Arc::new(Front { rpc, adder, clock, behind, log }),
         })
     }
 }
@@ -113,7 +139,7 @@ impl Component for IpfsProxy {
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
         let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
         for listener in listeners {
-            tracing::info!(target: "ipfsproxy", "IPFS Proxy: {} -> {}", listener.address(), self.node);
+            tracing::info!(target: "ipfsproxy", "IPFS Proxy: {} -> {}", listener.address(), self.behind);
             server::serve(listener, self.limits, Arc::clone(&self.front), tasks);
         }
         Ok(())
@@ -131,9 +157,17 @@ impl Api for IpfsProxy {
     }
 }
 
-/// What is answered here.
+/// What is not simply the daemon's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Ours {
+    Cluster(Command),
+    /// The daemon takes it in, the cluster pins it.
+    Put(content::Put),
+}
+
+/// What the cluster answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Command {
     PinAdd(Option<String>),
     PinRm(Option<String>),
     PinLs(Option<String>),
@@ -141,13 +175,11 @@ enum Ours {
     Add,
     RepoStat,
     RepoGc,
-    BlockPut,
-    DagPut,
 }
 
 /// A request that is answered here, without its body.
 pub(super) struct Asked {
-    pub(super) parts: Parts,
+    pub(super) parts: Head,
     /// Decoded pairs of the query, in order.
     pub(super) query: query::Pairs,
     /// What the path names behind the command.
@@ -212,29 +244,29 @@ fn ours(method: &Method, path: &str, query: &query::Pairs) -> Option<Ours> {
     }
     let pinned = || query::first(query, "pin") == "true";
     let argument = |rest: &str| (!rest.is_empty() && !rest.contains('/')).then(|| Some(rest.to_owned()));
-    Some(match path.strip_prefix(COMMANDS)? {
-        "pin/add" => Ours::PinAdd(None),
-        "pin/rm" => Ours::PinRm(None),
-        "pin/ls" => Ours::PinLs(None),
-        "pin/update" => Ours::PinUpdate,
-        "add" => Ours::Add,
-        "repo/stat" => Ours::RepoStat,
-        "repo/gc" => Ours::RepoGc,
-        "block/put" if pinned() => Ours::BlockPut,
-        "dag/put" if pinned() => Ours::DagPut,
+    Some(Ours::Cluster(match path.strip_prefix(COMMANDS)? {
+        "pin/add" => Command::PinAdd(None),
+        "pin/rm" => Command::PinRm(None),
+        "pin/ls" => Command::PinLs(None),
+        "pin/update" => Command::PinUpdate,
+        "add" => Command::Add,
+        "repo/stat" => Command::RepoStat,
+        "repo/gc" => Command::RepoGc,
+        "block/put" if pinned() => return Some(Ours::Put(content::Put::Block)),
+        "dag/put" if pinned() => return Some(Ours::Put(content::Put::Dag)),
         command => {
             let (verb, rest) = command.split_once('/').and_then(|(group, rest)| {
                 let (verb, rest) = rest.split_once('/')?;
                 (group == "pin").then_some((verb, rest))
             })?;
             match verb {
-                "add" => Ours::PinAdd(argument(rest)?),
-                "rm" => Ours::PinRm(argument(rest)?),
-                "ls" => Ours::PinLs(argument(rest)?),
+                "add" => Command::PinAdd(argument(rest)?),
+                "rm" => Command::PinRm(argument(rest)?),
+                "ls" => Command::PinLs(argument(rest)?),
                 _ => return None,
             }
         }
-    })
+    }))
 }
 
 impl Handler for Front {
@@ -242,38 +274,55 @@ impl Handler for Front {
         let entry = self.log.entry(Arc::clone(&from), &request);
         let pairs = query::parse(request.uri().query().unwrap_or(""));
         let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
-        let response = match ours(request.method(), &path, &pairs) {
-            None => self.upstream.pass(&from, request).await,
-            Some(ours) => self.answer(ours, pairs, request).await,
+        let ours = ours(request.method(), &path, &pairs);
+        let response = match (&self.behind, ours) {
+            (Behind::Daemon(daemon), None) => daemon.0.pass(&from, request).await,
+            (Behind::Daemon(daemon), Some(ours)) => {
+                let (upstream, extracted) = &**daemon;
+                let (parts, body) = request.into_parts();
+                let headers = extracted.of(&parts, upstream).await;
+                let asked = Asked { parts, query: pairs, in_path: None, headers };
+                match ours {
+                    Ours::Cluster(command) => self.answer(command, asked, body).await,
+                    Ours::Put(what) => content::put(&self.rpc, upstream, asked, body, what).await,
+                }
+            }
+            (Behind::Node(node), ours) => {
+                let (parts, body) = request.into_parts();
+                let asked = Asked { parts, query: pairs, in_path: None, headers: super::headers::own() };
+                match (node::refusal(&asked), ours) {
+                    (Some(refusal), _) => refusal,
+                    (None, Some(Ours::Cluster(command))) => self.answer(command, asked, body).await,
+                    (None, _) => {
+                        let command = path.strip_prefix(COMMANDS).unwrap_or("");
+                        node::answer(&self.rpc, node, command, &asked, body).await
+                    }
+                }
+            }
         };
         entry.follow(response)
     }
 }
 
 impl Front {
-    async fn answer(&self, ours: Ours, query: query::Pairs, request: Request<Incoming>) -> Answer {
-        let (parts, body) = request.into_parts();
-        let headers = self.extracted.of(&parts, &self.upstream).await;
-        let mut asked = Asked { parts, query, in_path: None, headers };
-        match ours {
-            Ours::PinAdd(argument) => {
+    async fn answer(&self, command: Command, mut asked: Asked, body: Incoming) -> Answer {
+        match command {
+            Command::PinAdd(argument) => {
                 asked.in_path = argument;
                 pins::add(self, &asked).await
             }
-            Ours::PinRm(argument) => {
+            Command::PinRm(argument) => {
                 asked.in_path = argument;
                 pins::remove(self, &asked).await
             }
-            Ours::PinLs(argument) => {
+            Command::PinLs(argument) => {
                 asked.in_path = argument;
                 pins::list(self, &asked).await
             }
-            Ours::PinUpdate => pins::update(self, &asked).await,
-            Ours::Add => content::add(self, asked, body).await,
-            Ours::BlockPut => content::put(self, asked, body, content::Put::Block).await,
-            Ours::DagPut => content::put(self, asked, body, content::Put::Dag).await,
-            Ours::RepoStat => repo::stat(self, &asked).await,
-            Ours::RepoGc => repo::gc(self, &asked).await,
+            Command::PinUpdate => pins::update(self, &asked).await,
+            Command::Add => content::add(self, asked, body).await,
+            Command::RepoStat => repo::stat(self, &asked).await,
+            Command::RepoGc => repo::gc(self, &asked).await,
         }
     }
 }
@@ -285,9 +334,9 @@ mod tests {
     #[test]
     fn what_concerns_pins_is_answered_here_and_nothing_else() {
         let of = |method: Method, path: &str, query: &str| ours(&method, path, &query::parse(query));
-        assert_eq!(of(Method::POST, "/api/v0/pin/add", ""), Some(Ours::PinAdd(None)));
-        assert_eq!(of(Method::GET, "/api/v0/pin/ls/Qm", ""), Some(Ours::PinLs(Some("Qm".into()))));
-        assert_eq!(of(Method::POST, "/api/v0/block/put", "pin=true"), Some(Ours::BlockPut));
+        assert_eq!(of(Method::POST, "/api/v0/pin/add", ""), Some(Ours::Cluster(Command::PinAdd(None))));
+        assert_eq!(of(Method::GET, "/api/v0/pin/ls/Qm", ""), Some(Ours::Cluster(Command::PinLs(Some("Qm".into())))));
+        assert_eq!(of(Method::POST, "/api/v0/block/put", "pin=true"), Some(Ours::Put(content::Put::Block)));
         for (method, path, query) in [
             (Method::POST, "/api/v0/block/put", "pin=false"),
             (Method::POST, "/api/v0/pin/add/", ""),
