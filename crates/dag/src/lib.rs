@@ -1,7 +1,8 @@
 //! Pure DAG work: files and directories become blocks with the names that Kubo gives them.
 //!
 //! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [mod@file]
-//! (a file, pushed in pieces; cut by `chunk`, laid out here or by `trickle`), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks), [`car`].
+//! (a file, pushed in pieces; cut by `chunk`, laid out here or by `trickle`), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks),
+//! [`car`], [`shard`].
 //!
 //! ```
 //! use dag::file::{FileBuilder, Options};
@@ -22,6 +23,7 @@ pub mod links;
 pub mod options;
 pub mod pb;
 pub mod read;
+pub mod shard;
 pub mod tree;
 mod trickle;
 

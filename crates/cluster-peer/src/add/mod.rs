@@ -2,6 +2,7 @@
 
 mod car;
 mod destinations;
+mod sharded;
 pub mod single;
 
 pub use single::SingleAdder;

@@ -1,4 +1,4 @@
-//! The adder of whole DAGs: makes blocks of what comes in, sends them to the peers that will hold them while more comes
+//! The adder: makes blocks of what comes in, sends them to the peers that will hold them while more comes
 //! in, and pins.
 //!
 //! An add has three parts that run together: the entries are read and cut (here), their blocks go through bounded
@@ -6,6 +6,7 @@
 //! an add before that leaves blocks that garbage collection removes.
 
 use super::destinations::Destinations;
+use super::sharded::Shards;
 use bytes::Bytes;
 use cluster_component::component::{Adder, IpfsConnector, Part, PartKind};
 use cluster_component::errors::ClusterError;
@@ -59,21 +60,19 @@ impl SingleAdder {
         told: mpsc::Sender<Result<Added, ClusterError>>,
     ) -> Result<(), ClusterError> {
         let options = options(&params)?;
+        if params.shard {
+            return self.sharded(&params, options, parts, &told).await;
+        }
         let allocations = self.allocate(&params).await?;
         let _lease = self.connector.lease();
         let me = [self.rpc.me()];
         let to = if params.local { &me[..] } else { &allocations };
         let (blocks, stored) = Destinations::open(&self.rpc, to);
-        let mut cutting = Cutting { params: &params, options, allocations: &allocations, blocks, told: &told };
+        let sink = Sink::Whole(blocks, &allocations);
+        let mut cutting = Cutting { params: &params, options, sink, told: &told };
         let cut = async move {
-            let roots = match params.format {
-                AddFormat::Car => cutting.cars(parts).await,
-                _ => cutting.all(parts).await,
-            };
-            let have_ended = cutting.blocks.have_ended();
-            if let Err(error) = &roots {
-                cutting.blocks.fail(error).await;
-            }
+            let roots = cutting.read(parts).await;
+            let have_ended = matches!(&cutting.sink, Sink::Whole(blocks, _) if blocks.have_ended());
             (roots, have_ended)
         };
         let ((roots, have_ended), stored) = futures::join!(cut, stored);
@@ -86,6 +85,35 @@ impl SingleAdder {
         if !params.no_pin {
             for root in roots {
                 self.pin(&params, root, &allocations).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same in shards, each of which has peers of its own; `local` has no meaning then.
+    async fn sharded(
+        &self,
+        params: &AddParams,
+        options: Options,
+        parts: BoxStream<'static, Result<Part, ClusterError>>,
+        told: &mpsc::Sender<Result<Added, ClusterError>>,
+    ) -> Result<(), ClusterError> {
+        let _lease = self.connector.lease();
+        let sink = Sink::Sharded(Box::new(Shards::new(self.rpc.clone(), params)));
+        let mut cutting = Cutting { params, options, sink, told };
+        let roots = cutting.read(parts).await?;
+        let [root] = roots[..] else {
+            let text = format!("a sharded add has one root, not {}: add with wrap-with-directory=true", roots.len());
+            return Err(ClusterError::Body(text));
+        };
+        let Sink::Sharded(shards) = cutting.sink else { return Err(ClusterError::Shutdown) };
+        let (lines, pins) = shards.finish(root).await?;
+        for line in lines {
+            told.send(Ok(line)).await.map_err(|_| gone())?;
+        }
+        if !params.no_pin {
+            for pin in pins {
+                self.rpc.call::<ClusterRpc::Pin>(Target::Local, pin).await?;
             }
         }
         Ok(())
@@ -138,12 +166,13 @@ impl Adder for SingleAdder {
     }
 }
 
+fn gone() -> ClusterError {
+    ClusterError::Body("the client is gone".into())
+}
+
 /// What the parameters mean; what cannot be done is refused before anything is read.
 fn options(params: &AddParams) -> Result<Options, ClusterError> {
     let refuse = |text: &str| Err(ClusterError::Invalid(text.to_owned()));
-    if params.shard {
-        return refuse("sharded adds are not available: add without shard=true");
-    }
     if params.nocopy {
         return refuse("adds that leave content in place are not available: add without nocopy=true");
     }
@@ -225,16 +254,36 @@ impl Cutter {
     }
 }
 
+/// Where blocks go.
+enum Sink<'a> {
+    Whole(Destinations, &'a [PeerId]),
+    Sharded(Box<Shards>),
+}
+
 /// Entries becoming blocks.
 pub(super) struct Cutting<'a> {
     params: &'a AddParams,
     options: Options,
-    allocations: &'a [PeerId],
-    pub(super) blocks: Destinations,
+    sink: Sink<'a>,
     told: &'a mpsc::Sender<Result<Added, ClusterError>>,
 }
 
 impl Cutting<'_> {
+    /// Reads everything; returns the roots. Peers are told when it fails.
+    async fn read(&mut self, parts: BoxStream<'static, Result<Part, ClusterError>>) -> Result<Vec<Cid>, ClusterError> {
+        let roots = match self.params.format {
+            AddFormat::Car => self.cars(parts).await,
+            _ => self.all(parts).await,
+        };
+        if let Err(error) = &roots {
+            match &self.sink {
+                Sink::Whole(blocks, _) => blocks.fail(error).await,
+                Sink::Sharded(shards) => shards.fail(error).await,
+            }
+        }
+        roots
+    }
+
     /// Reads every entry; returns what is to be pinned: the wrapping directory, or every entry at the top.
     async fn all(
         &mut self,
@@ -312,7 +361,14 @@ impl Cutting<'_> {
 
     pub(super) async fn send(&mut self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
         for block in blocks {
-            self.blocks.send(Block { cid: Cid(block.cid), data: block.data }).await?;
+            let block = Block { cid: Cid(block.cid), data: block.data };
+            let told = match &mut self.sink {
+                Sink::Whole(blocks, _) => blocks.send(block).await.map(|()| None)?,
+                Sink::Sharded(shards) => shards.send(block).await?,
+            };
+            if let Some(told) = told {
+                self.line(told).await?;
+            }
         }
         Ok(())
     }
@@ -328,12 +384,15 @@ impl Cutting<'_> {
     }
 
     pub(super) async fn tell_of(&self, path: &str, cid: Cid, bytes: u64, size: u64) -> Result<(), ClusterError> {
-        let allocations = self.allocations.to_vec();
+        let allocations = match &self.sink {
+            Sink::Whole(_, allocations) => allocations.to_vec(),
+            Sink::Sharded(shards) => shards.allocations().to_vec(),
+        };
         self.line(Added { name: path.to_owned(), cid: Some(cid), bytes, size, allocations }).await
     }
 
     async fn line(&self, line: Added) -> Result<(), ClusterError> {
-        self.told.send(Ok(line)).await.map_err(|_| ClusterError::Body("the client is gone".into()))
+        self.told.send(Ok(line)).await.map_err(|_| gone())
     }
 
     async fn finish_entry(&mut self, tree: &mut Directory, name: Option<String>) -> Result<Option<Cid>, ClusterError> {

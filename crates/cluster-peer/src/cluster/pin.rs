@@ -56,12 +56,26 @@ impl MainCluster {
         self.refuse_if_follower()?;
         let pin = self.state.get(cid)?.ok_or(ClusterError::NotPinned)?;
         pinset::check_unpin(&pin).map_err(invalid)?;
-        if pin.kind == PinType::Meta {
-            let text = "sharded items cannot be unpinned by this version: unpin it at a peer of the reference";
-            return Err(ClusterError::Invalid(text.into()));
+        if let (PinType::Meta, Some(shards)) = (pin.kind, pin.reference) {
+            self.unpin_shards(shards).await?;
         }
         self.parts.consensus.log_unpin(cid).await?;
         tracing::debug!(%cid, "unpinned");
         Ok(pin)
+    }
+
+    /// Unpins the parts of a sharded item. If they were before, and only the item itself is left, that is all.
+    async fn unpin_shards(&self, top: Cid) -> Result<(), ClusterError> {
+        if self.state.get(&top)?.is_none() {
+            return Ok(());
+        }
+        let node = dag::Block { cid: *top, data: self.parts.connector.block_get(&top).await? };
+        let shards = dag::shard::links(&node).map_err(|error| ClusterError::Invalid(error.to_string()))?;
+        for shard in shards.into_iter().map(Cid) {
+            if self.state.get(&shard)?.is_some_and(|pin| pin.kind == PinType::Shard) {
+                self.parts.consensus.log_unpin(&shard).await?;
+            }
+        }
+        Ok(self.parts.consensus.log_unpin(&top).await?)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Quick to tell, and patient with a peer that the machine keeps waiting: a metric that ends makes nobody a candidate.
-fn talkative(file: &mut Value) {
+pub(crate) fn talkative(file: &mut Value) {
     file["consensus"]["crdt"]["trusted_peers"] = json!(["*"]);
     file["consensus"]["crdt"]["rebroadcast_interval"] = json!("2s");
     file["informer"]["disk"]["metric_ttl"] = json!("10s");
@@ -24,7 +24,7 @@ fn hasty(file: &mut Value) {
 }
 
 /// Peers at 127.0.0.1 and the addresses after it, each of which knows those before.
-fn places(count: u8, edit: fn(&mut Value)) -> Vec<Place> {
+pub(crate) fn places(count: u8, edit: fn(&mut Value)) -> Vec<Place> {
     let mut places: Vec<Place> = Vec::new();
     for number in 1..=count {
         let place = Place::new(&[], &format!("127.0.0.{number}"));
@@ -39,7 +39,7 @@ fn places(count: u8, edit: fn(&mut Value)) -> Vec<Place> {
 }
 
 /// Asks until the answer is right.
-fn until(peer: &Peer, args: &[&str], right: impl Fn(&str) -> bool) -> String {
+pub(crate) fn until(peer: &Peer, args: &[&str], right: impl Fn(&str) -> bool) -> String {
     let begun = Instant::now();
     loop {
         let answer = peer.ctl(args);
@@ -50,7 +50,7 @@ fn until(peer: &Peer, args: &[&str], right: impl Fn(&str) -> bool) -> String {
     }
 }
 
-fn all_see(peers: &[Peer], others: usize) {
+pub(crate) fn all_see(peers: &[Peer], others: usize) {
     let sees = format!("Sees {others} other peers");
     for peer in peers {
         until(peer, &["peers", "ls"], |answer| answer.matches(&sees).count() == others + 1);
@@ -63,13 +63,13 @@ fn holders(status: &str) -> Vec<&str> {
 }
 
 /// Waits until each peer can be chosen for a pin: it has told `count` peers' free space to this one.
-fn can_choose(peer: &Peer, count: usize) {
+pub(crate) fn can_choose(peer: &Peer, count: usize) {
     until(peer, &["health", "metrics", "freespace"], |answer| {
         answer.lines().count() == count && !answer.contains(" ago")
     });
 }
 
-fn lists(peer: &Peer, count: usize) {
+pub(crate) fn lists(peer: &Peer, count: usize) {
     until(peer, &["pin", "ls"], |answer| answer.lines().count() == count);
 }
 
