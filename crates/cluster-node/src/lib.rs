@@ -4,7 +4,7 @@
 //! [`config`] (all sections together), [`choice`] (which implementation they choose), [`source`] (a configuration that
 //! is elsewhere), [`inspect`] (what is wrong with one), [`wiring`] (which implementation, made of what),
 //! [`state`] (the pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a
-//! real process), [`run`] (until a signal says otherwise), [`logging`], [`pipe`].
+//! real process), [`run`] (until a signal says otherwise), [`logging`].
 
 pub mod choice;
 pub mod config;
@@ -14,7 +14,6 @@ pub mod inspect;
 pub mod logging;
 mod metered;
 mod network;
-pub mod pipe;
 pub mod ports;
 pub mod probe;
 pub mod run;

@@ -1,18 +1,17 @@
 //! `ipfs-cluster-ctl`: the command line of people who run a cluster. Speaks only the public REST API.
 
-mod args;
 mod cli;
 mod cmd;
 mod failure;
 mod format;
-mod pipe;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+use cluster_cli::args::as_defined;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    pipe::end_without_readers();
-    let cli = match cli::Cli::try_parse_from(args::with_double_dashes(std::env::args_os())) {
+    cluster_cli::pipe::end_without_readers();
+    let cli = match cli::Cli::try_parse_from(as_defined(&cli::Cli::command(), std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return cli::refuse(&error),
     };

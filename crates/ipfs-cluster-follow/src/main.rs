@@ -11,7 +11,7 @@ use args::Order;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cluster_node::pipe::end_without_readers();
+    cluster_cli::pipe::end_without_readers();
     let order = match args::read(std::env::args().skip(1), std::env::var_os("IPFS_CLUSTER_PATH")) {
         Ok(order) => order,
         Err(misuse) => {

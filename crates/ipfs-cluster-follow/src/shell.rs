@@ -46,18 +46,13 @@ pub(crate) fn completions(shell: &str) -> Result<(), Failure> {
     let shell = known.map_err(|_| {
         Failure::new(format!("\"{shell}\" is no shell that is known: use bash, elvish, fish, powershell or zsh"))
     })?;
-    // Made in memory: the library panics when what it writes to fails, such as a pipe that is closed.
-    let mut made = Vec::new();
-    clap_complete::generate(shell, &mut definition(), NAME, &mut made);
-    print!("{}", String::from_utf8_lossy(&made));
+    cluster_cli::pages::completions(shell, definition());
     Ok(())
 }
 
 /// Writes the manual page into a folder.
 pub(crate) fn manual(folder: &str) -> Result<(), Failure> {
-    let doing = "writing manual pages";
-    std::fs::create_dir_all(folder).doing(doing)?;
-    clap_mangen::generate_to(definition(), Path::new(folder)).doing(doing)
+    cluster_cli::pages::manual(Path::new(folder), definition()).doing("writing manual pages")
 }
 
 #[cfg(test)]

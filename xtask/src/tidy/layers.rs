@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster-raft", &["cluster-types", "cluster-component"]),
     ("cluster-http", &["cluster-types", "cluster-component", "dag"]),
     ("cluster-client", &["cluster-types"]),
+    ("cluster-cli", &[]),
     (
         "cluster-node",
         &[
@@ -38,9 +39,9 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("cluster-testkit", &["cluster-types", "cluster-core", "cluster-component"]),
-    ("ipfs-cluster-service", &["cluster-node", "cluster-component", "cluster-types", "cluster-client"]),
-    ("ipfs-cluster-ctl", &["cluster-client", "cluster-types"]),
-    ("ipfs-cluster-follow", &["cluster-node", "cluster-component", "cluster-types", "cluster-client"]),
+    ("ipfs-cluster-service", &["cluster-cli", "cluster-node", "cluster-component", "cluster-types", "cluster-client"]),
+    ("ipfs-cluster-ctl", &["cluster-cli", "cluster-client", "cluster-types"]),
+    ("ipfs-cluster-follow", &["cluster-cli", "cluster-node", "cluster-component", "cluster-types", "cluster-client"]),
     ("xtask", &[]),
 ];
 

@@ -4,13 +4,13 @@ mod add;
 mod health;
 mod options;
 mod pin;
-mod shell;
 mod status;
 mod wait;
 
 use crate::cli::{Cli, Command, Encoding, Ipfs, Peers, State};
 use crate::failure::{Doing, Failure};
 use crate::format::Show;
+use clap::CommandFactory;
 use cluster_client::{Client, ClientError, Host};
 use cluster_types::PeerId;
 use futures::Stream;
@@ -29,10 +29,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
     let encoding = cli.encoding;
     let done = match cli.command {
         Command::Completions { shell } => {
-            shell::completions(shell);
+            cluster_cli::pages::completions(shell, Cli::command());
             Ok(())
         }
-        Command::Man { ref folder } => shell::manual(folder),
+        Command::Man { ref folder } => cluster_cli::pages::manual(folder, Cli::command()).doing("writing manual pages"),
         _ => match client(&cli) {
             Ok(client) => command(&Context { client, encoding }, cli.command).await,
             Err(failure) => Err(failure),

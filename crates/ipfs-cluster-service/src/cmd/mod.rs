@@ -3,7 +3,6 @@
 mod config;
 mod daemon;
 mod init;
-mod shell;
 mod state;
 mod together;
 mod up;
@@ -11,7 +10,8 @@ mod up;
 pub(crate) use together::PEERS_MAX;
 
 use crate::cli::{Cli, Command, Up};
-use crate::failure::Failure;
+use crate::failure::{Doing, Failure};
+use clap::CommandFactory;
 use cluster_node::folder::Folder;
 use std::path::PathBuf;
 
@@ -19,10 +19,12 @@ use std::path::PathBuf;
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     let command = match cli.command {
         Command::Completions { shell } => {
-            shell::completions(shell);
+            cluster_cli::pages::completions(shell, Cli::command());
             return Ok(());
         }
-        Command::Man { folder } => return shell::manual(&folder),
+        Command::Man { folder } => {
+            return cluster_cli::pages::manual(&folder, Cli::command()).doing("writing manual pages");
+        }
         command => command,
     };
     let folder = folder(cli.config)?;
