@@ -18,6 +18,16 @@ pub(crate) fn sim(count: &str, first: &str) -> Result<()> {
     cargo(&args, &variables)
 }
 
+/// Hands so many changed inputs, from a number on, to each reader of what strangers send.
+pub(crate) fn fuzz(count: &str, first: &str) -> Result<()> {
+    let variables = [("CLUSTER_FUZZ_COUNT", count), ("CLUSTER_FUZZ_FIRST", first)];
+    for package in ["dag", "bitswap", "cluster-http"] {
+        let args = ["test", "--release", "--locked", "-p", package, "fuzz_", "--", "--nocapture"];
+        cargo(&args, &variables)?;
+    }
+    Ok(())
+}
+
 /// Runs every check.
 pub(crate) fn ci() -> Result<()> {
     let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | docs | man | bench`.
+//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | sim | fuzz | docs | man | bench`.
 
 mod bench;
 mod ci;
@@ -17,12 +17,19 @@ fn main() -> Result<()> {
             let count = numbers.next().context("say how many clusters: cargo xtask sim N [FIRST SEED]")?;
             ci::sim(&count, &numbers.next().unwrap_or_else(|| "0".into()))
         }
+        Some("fuzz") => {
+            let mut numbers = std::env::args().skip(2);
+            let count = numbers.next().context("say how many inputs for each reader: cargo xtask fuzz N [FIRST]")?;
+            ci::fuzz(&count, &numbers.next().unwrap_or_else(|| "0".into()))
+        }
         Some("docs") => ci::docs(),
         Some("man") => ci::man(&std::env::args().nth(2).context("say where to: cargo xtask man FOLDER")?),
         Some("bench") => bench::bench(std::env::args().skip(2)),
         _ => bail!(
             "usage: cargo xtask VERB\n  ci    all checks, as they run before a change lands; writes nothing\n  \
              fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone\n  \
+             sim   simulates more clusters: COUNT [FIRST SEED]\n  \
+             fuzz  gives more malformed inputs to the readers of what strangers send: COUNT [FIRST]\n  \
              docs  writes the pages that are made from the code\n  \
              man   writes manual pages and completions for packages: FOLDER\n  \
              bench figures of the real program: [--reference FOLDER] [--pins COUNT]"

@@ -1,5 +1,5 @@
 //! What tests of several crates share: a clock that is moved by hand, IPFS daemons that are played, a world of many peers
-//! on one thread, with its network, that a seed decides, and what every implementation of an interface must do. For tests
+//! on one thread, with its network, that a seed decides, inputs that are almost right, and what every implementation of an interface must do. For tests
 //! only.
 //!
 //! It sees the interfaces and nothing that implements them, so that every implementation can use it in its own tests.
@@ -12,6 +12,7 @@ pub mod history;
 pub mod invariant;
 pub mod ipfs;
 pub mod kubo;
+pub mod mutate;
 pub mod net;
 pub mod scheduler;
 pub mod tasks;

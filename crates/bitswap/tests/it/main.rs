@@ -1,4 +1,5 @@
 //! Bitswap between peers of one process, and against what the reference said.
 
 mod exchange;
+mod fuzz;
 mod recorded;

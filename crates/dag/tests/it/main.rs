@@ -2,4 +2,5 @@
 
 mod add;
 mod car;
+mod fuzz;
 mod read;

@@ -215,4 +215,46 @@ mod tests {
         let read = attributes("file?mode=0644&mtime=5&mtime-nsecs=7");
         assert_eq!(read, (Some(0o644), Some(Timestamp::from_unix(5, 7))));
     }
+
+    /// Every part of a form with its bytes, sent in pieces; and why it ended.
+    async fn read(form: &[u8], piece: usize) -> (Vec<(String, Vec<u8>)>, Option<String>) {
+        let pieces: Vec<_> = form.chunks(piece).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+        let mut parts = parts(futures::stream::iter(pieces).boxed(), "b".into());
+        let mut read = Vec::new();
+        while let Some(part) = parts.next().await {
+            let part = match part {
+                Ok(part) => part,
+                Err(error) => return (read, Some(error.to_string())),
+            };
+            let content = match part.kind {
+                PartKind::File(bytes) => bytes.try_collect::<Vec<_>>().await.map(|pieces| pieces.concat()),
+                PartKind::Symlink(target) => Ok(target.into_bytes()),
+                PartKind::Directory => Ok(Vec::new()),
+            };
+            match content {
+                Ok(content) => read.push((part.path, content)),
+                Err(error) => return (read, Some(error.to_string())),
+            }
+        }
+        (read, None)
+    }
+
+    #[test]
+    fn fuzz_forms() {
+        let form = b"--b\r\nContent-Disposition: form-data; name=\"file?mode=0644&mtime=5\"; filename=\"d\"\r\n\
+            Content-Type: application/x-directory\r\n\r\n\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"file\"; filename=\"d%2F..%2Fa\"\r\n\r\nhello\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"file\"; filename=\"d/link\"\r\n\
+            Content-Type: application/symlink\r\n\r\n../a\r\n--b--\r\n";
+        cluster_testkit::mutate::fuzz("the reader of forms", &[form], |form| {
+            futures::executor::block_on(async {
+                let (read, error) = read(form, 7).await;
+                for (path, _) in &read {
+                    assert!(path.split('/').all(|name| !matches!(name, "." | "..")), "{path:?} leaves the tree");
+                }
+                assert!(read.iter().map(|(_, content)| content.len()).sum::<usize>() <= form.len());
+                assert!(!read.is_empty() || error.is_some(), "nothing was read, and nothing told");
+            });
+        });
+    }
 }
