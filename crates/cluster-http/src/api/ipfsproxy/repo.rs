@@ -73,8 +73,6 @@ pub(super) async fn gc(front: &Front, asked: &Asked) -> Answer {
     let chunks = futures::stream::iter([Ok(Bytes::from(lines))].into_iter().chain(end));
     let ending = Ending { takes_trailers: asked.takes_trailers(), empty_trailer: false };
     let mut response = asked.answer(StatusCode::OK, chunked(chunks, ending));
-    let headers = response.headers_mut();
-    headers.insert("x-chunked-output", HeaderValue::from_static("1"));
-    headers.insert(TRAILER, HeaderValue::from_static("X-Stream-Error"));
+    response.headers_mut().insert(TRAILER, HeaderValue::from_static("X-Stream-Error"));
     response
 }

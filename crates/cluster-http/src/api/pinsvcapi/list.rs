@@ -4,7 +4,7 @@
 //! to milliseconds (a `Date` of JavaScript): so a page does not end between pins of one millisecond if it can be helped.
 
 use super::answer::{self, Answer};
-use super::model::{PinStatus, Status};
+use super::model::{PinStatus, Status, without_strangers};
 use super::query::Query;
 use crate::api::door::query::Pairs;
 use cluster_component::PageStream;
@@ -80,6 +80,7 @@ async fn scan<'a>(rpc: &Rpc, query: &'a Query) -> Result<Page<'a>, RpcError> {
             match &mut states {
                 Some(states) => {
                     let info = states.of(&pin.cid).await?.unwrap_or_default();
+                    let info = without_strangers(info, &pin);
                     page.offer(pin, Some(info));
                 }
                 None => page.offer(pin, None),

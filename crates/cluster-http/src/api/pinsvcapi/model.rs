@@ -1,6 +1,6 @@
 //! Pins as this API shows them: what a client asks for, how a pin stands, its request id and its creation time.
 
-use cluster_types::{Cid, GlobalPinInfo, Multiaddr, Pin, PinOptions, Timestamp, TrackerStatus};
+use cluster_types::{Cid, GlobalPinInfo, Multiaddr, Pin, PinInfoShort, PinOptions, Timestamp, TrackerStatus};
 use multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -32,6 +32,10 @@ impl Wanted {
     pub(super) fn read(body: &[u8]) -> Result<Self, String> {
         if body.is_empty() {
             return Err("the body is empty: it must be a JSON object with a \"cid\"".into());
+        }
+        // A list of its values in order would be read as one, too.
+        if matches!(body.trim_ascii_start().first(), Some(b'[' | b'n')) {
+            return Err("the body must be a JSON object with a \"cid\"".into());
         }
         let wanted: Self = serde_json::from_slice(body).map_err(|e| e.to_string())?;
         if wanted.name.as_ref().is_some_and(|name| name.chars().count() > NAME_MAX) {
@@ -93,6 +97,16 @@ impl Status {
         ];
         rules.into_iter().find(|(bits, _)| all.intersects(*bits)).map_or(Self::Queued, |(_, status)| status)
     }
+}
+
+/// Without the errors of peers that need not hold the pin. In a list of all items a peer that is away has an error in each
+/// of them; one that is asked about alone has none.
+pub(super) fn without_strangers(mut info: GlobalPinInfo, pin: &Pin) -> GlobalPinInfo {
+    if !pin.allocations.is_empty() {
+        let failed = |short: &PinInfoShort| short.status.intersects(TrackerStatus::ERROR);
+        info.peer_map.retain(|peer, short| pin.allocations.contains(peer) || !failed(short));
+    }
+    info
 }
 
 /// When a pin was made: the second that the cluster keeps, and a fraction that is made of what is pinned, so that pins of

@@ -1,7 +1,7 @@
 //! What needs no peer: ids and times, filters, pages, bodies, replacements. The rest is tried against a running peer.
 
 use super::list::length;
-use super::model::{PinStatus, RequestId, Status, Wanted, created};
+use super::model::{PinStatus, RequestId, Status, Wanted, created, without_strangers};
 use super::pins::successor;
 use super::query::Query;
 use cluster_types::{Cid, GlobalPinInfo, PeerId, Pin, PinInfoShort, PinOptions, PinType, Timestamp, TrackerStatus};
@@ -147,6 +147,8 @@ fn bodies_that_make_no_sense_are_refused() {
         String::new(),
         "x".into(),
         "null".into(),
+        format!(r#"["{FIRST}"]"#),
+        format!(r#"["{FIRST}",null,null,null]"#),
         "{}".into(),
         r#"{"name":"x"}"#.into(),
         r#"{"cid":"bad"}"#.into(),
@@ -201,6 +203,21 @@ fn a_daemon_without_an_address_is_named_by_its_id_and_delegates_are_few() {
     assert_eq!(told(&info)["delegates"].as_array().map(Vec::len), Some(20));
     info.peer_map.values_mut().for_each(|peer| peer.ipfs_peer_addresses.clear());
     assert_eq!(told(&info)["delegates"], serde_json::json!([format!("/p2p/{id}")]));
+}
+
+#[test]
+fn a_peer_that_is_away_makes_only_those_pins_fail_that_it_shall_hold() {
+    let info = states(&[TrackerStatus::PINNED, TrackerStatus::CLUSTER_ERROR]);
+    let held_by = |allocations: Vec<PeerId>| {
+        let pin = Pin { allocations, ..pin(FIRST, "x") };
+        Status::of(Some(&without_strangers(info.clone(), &pin)))
+    };
+    let having = |status| info.peer_map.iter().find(|(_, short)| short.status == status).map(|(peer, _)| *peer);
+    let (here, away) = (having(TrackerStatus::PINNED), having(TrackerStatus::CLUSTER_ERROR));
+
+    assert_eq!(held_by(here.into_iter().collect()), Status::Pinned);
+    assert_eq!(held_by(here.into_iter().chain(away).collect()), Status::Failed);
+    assert_eq!(held_by(Vec::new()), Status::Failed);
 }
 
 #[test]
