@@ -2,8 +2,9 @@
 //! specification's form, so that the rest of it is still compared.
 
 use super::world::World;
-use super::{Tally, http, items, recordings, text};
+use super::{Outcome, Tally, compare, http, items, recordings, text};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 /// The name of the differences that [`in_form`] evens out.
 const FORM: &str = "the form is the specification's: POST answers 202, a wrong query 400, an error has a code as its reason \
@@ -11,6 +12,9 @@ const FORM: &str = "the form is the specification's: POST answers 202, a wrong q
 
 /// The content of other recordings that is pinned here, and was never added.
 const NEVER_ADDED: &str = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN";
+
+/// How long a pin of a small block may be on its way.
+const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 #[test]
 fn proc_golden_pinsvc() {
@@ -20,9 +24,24 @@ fn proc_golden_pinsvc() {
     let mut tally = Tally::new("pinsvc");
     for case in items(&recorded, "cases") {
         world.before(case);
-        tally.add_in_form(case, &http::play(&world, case, ["9097", "9197"]), FORM, &in_form(case));
+        let in_form = in_form(case);
+        tally.add_in_form(case, &settled(&world, case, &in_form), FORM, &in_form);
     }
     tally.finish();
+}
+
+/// Plays a case. On a busy machine a pin may be on its way that had arrived when it was recorded: what only reads is asked
+/// for again then.
+fn settled(world: &World, case: &Value, in_form: &Value) -> Outcome {
+    let begun = Instant::now();
+    loop {
+        let actual = http::play(world, case, ["9097", "9197"]);
+        let moving = ["\"pinning\"", "\"queued\""].iter().any(|word| text(&actual.value, "body").contains(word));
+        let done = !moving || text(&case["request"], "method") != "GET" || begun.elapsed() > SETTLED_WITHIN;
+        if done || compare::differences(in_form, &actual).is_none() {
+            return actual;
+        }
+    }
 }
 
 /// The case with its answer as the specification has it.
