@@ -43,6 +43,8 @@ pub struct FileBuilder {
     options: Options,
     splitter: Splitter,
     chunk: BytesMut,
+    /// A leaf has been made: more of full size are likely.
+    begun: bool,
     tree: Tree,
 }
 
@@ -70,7 +72,7 @@ impl FileBuilder {
             Layout::Balanced => Tree::Balanced(Balanced::default()),
             Layout::Trickle => Tree::Trickle(Trickle::default()),
         };
-        Self { options, splitter: Splitter::new(options.chunker), chunk: BytesMut::new(), tree }
+        Self { options, splitter: Splitter::new(options.chunker), chunk: BytesMut::new(), begun: false, tree }
     }
 
     /// Adds bytes. Blocks that are done go out.
@@ -80,7 +82,8 @@ impl FileBuilder {
             let room = most - self.chunk.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             if self.chunk.is_empty() {
-                self.chunk.reserve(most);
+                // A small file takes no more room than it needs.
+                self.chunk.reserve(if self.begun { most } else { now.len() });
             }
             self.chunk.extend_from_slice(now);
             bytes = later;
@@ -104,6 +107,7 @@ impl FileBuilder {
     }
 
     fn leaf(&mut self, data: Bytes, out: &mut dyn FnMut(Block)) {
+        self.begun = true;
         let file_size = data.len() as u64;
         let (codec, data) = if self.options.raw_leaves {
             (RAW, data)

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 /// `HAMTShardingSize`.
 const SHARDING_BYTES: usize = 256 << 10;
 
+/// Most directories in each other: what is read, written and dropped level by level must fit a thread's stack, and
+/// the tests hold it to that.
+const DEPTH_MAX: usize = 256;
+
 /// What an entry has become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -28,6 +32,9 @@ pub enum TreeError {
     /// A file stands where a directory is needed.
     #[error("{0} is a file and cannot hold other entries")]
     NotADirectory(String),
+    /// So many directories in each other are not taken.
+    #[error("a path has {0} directories in each other: {DEPTH_MAX} are taken")]
+    TooDeep(usize),
     /// Two names of a large directory have the same hash, so that its form has no place for both.
     #[error("two names in the large directory {0:?} have the same 64-bit hash: rename one of them")]
     SameHash(String),
@@ -49,7 +56,7 @@ impl Directory {
     /// Puts a finished file or link at a path; directories on the way are made.
     ///
     /// # Errors
-    /// When something on the way is no directory.
+    /// When something on the way is no directory, or the path is too deep.
     pub fn put(&mut self, path: &str, entry: Entry) -> Result<(), TreeError> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         self.make(parent)?.entries.insert(name.to_owned(), Child::Leaf(entry));
@@ -59,8 +66,12 @@ impl Directory {
     /// Makes a directory at a path, and those on the way; one that is there stays.
     ///
     /// # Errors
-    /// When something on the way is no directory.
+    /// When something on the way is no directory, or the path is too deep.
     pub fn make(&mut self, path: &str) -> Result<&mut Directory, TreeError> {
+        let depth = path.split('/').filter(|name| !name.is_empty()).count();
+        if depth > DEPTH_MAX {
+            return Err(TreeError::TooDeep(depth));
+        }
         let mut here = self;
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let child = here.entries.entry(name.to_owned()).or_insert_with(|| Child::Directory(Directory::default()));
@@ -139,4 +150,23 @@ fn node(node: Node, naming: Naming, out: &mut dyn FnMut(Block)) -> Entry {
 pub fn symlink(target: &str, naming: Naming, out: &mut dyn FnMut(Block)) -> Entry {
     let unixfs = UnixFs { data: Bytes::copy_from_slice(target.as_bytes()), ..UnixFs::new(Kind::Symlink) };
     node(Node { links: Vec::new(), data: unixfs.encode() }, naming, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deep_paths_are_taken_as_far_as_the_stack_bears_them() {
+        let mut tree = Directory::default();
+        tree.make(&"d/".repeat(DEPTH_MAX)).expect("as deep as may be");
+        let mut directories = 0;
+        tree.finish("", Naming::default(), &mut |_| {}, &mut |_, _| directories += 1).expect("made");
+        assert_eq!(directories, DEPTH_MAX + 1);
+
+        let mut tree = Directory::default();
+        let refused = tree.make(&"d/".repeat(1_000_000)).map(drop);
+        assert_eq!(refused, Err(TreeError::TooDeep(1_000_000)));
+        assert!(tree.entries.is_empty(), "what is refused leaves nothing");
+    }
 }
