@@ -48,6 +48,8 @@ pub struct World {
     pub scripted: BTreeMap<String, Scripted>,
     /// Every answer is this.
     pub garbage: Option<String>,
+    /// Who the daemon is when it is not the usual one; nobody knows where that is.
+    pub id: Option<String>,
     /// Requests so far.
     pub requests: u64,
 }
@@ -156,7 +158,10 @@ async fn answer(request: Request<Incoming>, world: &Mutex<World>) -> Response<Bo
         return preflight(request.headers());
     }
     match path.as_str() {
-        "id" => plain(format!("{{\"ID\":\"{ID}\",\"Addresses\":[\"/ip4/10.9.9.9/tcp/4001/p2p/{ID}\"]}}")),
+        "id" => match &lock(world).id {
+            Some(id) => plain(format!("{{\"ID\":\"{id}\",\"Addresses\":null}}")),
+            None => plain(format!("{{\"ID\":\"{ID}\",\"Addresses\":[\"/ip4/10.9.9.9/tcp/4001/p2p/{ID}\"]}}")),
+        },
         "pin/ls" => pin_ls(&get("arg"), &get("type"), &lock(world)),
         "pin/add" => pin_add(&get("arg"), get("recursive") != "false", world).await,
         "pin/rm" => pin_rm(&get("arg"), &mut lock(world)),

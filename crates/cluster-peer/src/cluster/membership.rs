@@ -52,9 +52,10 @@ impl MainCluster {
         Ok(())
     }
 
-    /// Counts a peer as a member until its own ping comes.
+    /// Counts a peer as a member until its own ping comes. What was known of it stays known.
     pub(super) fn note_member(&self, peer: PeerId) {
-        self.parts.monitor.log_metric(self.ping_of(peer, String::new()));
+        let known = self.parts.monitor.latest_for("ping", &peer).map(|ping| ping.value);
+        self.parts.monitor.log_metric(self.ping_of(peer, known.unwrap_or_default()));
     }
 
     /// Publishes everything that others go by.

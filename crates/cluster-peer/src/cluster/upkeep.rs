@@ -30,7 +30,7 @@ impl MainCluster {
         }
         self.come_back().await;
         // Pings tell others that this peer is there; its daemon may come later.
-        self.publish_ping(&self.ping_value(IpfsId::default())).await;
+        self.publish_ping(&self.ping_value(self.daemon_of(&self.parts.rpc.me()))).await;
         tracing::info!("Waiting for IPFS to be ready...");
         match self.parts.connector.ready().await {
             Ok(()) => {}
@@ -39,6 +39,7 @@ impl MainCluster {
         if let Ok(IpfsId { id: Some(id), .. }) = self.parts.connector.id().await {
             tracing::info!("IPFS is ready. Peer ID: {id}");
         }
+        self.ping_now().await;
         self.ready.send_replace(true);
         tracing::info!("** IPFS Cluster is READY **");
     }

@@ -26,6 +26,7 @@ const MISSING: [&str; 9] = [
 
 const ALPHA: &str = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
 const BETA: &str = "12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq";
+const BETA_DAEMON: &str = "12D3KooWPT98FXMfDQYavZm66EeVjTqP9Nnehn1gyaydqV8L8BQw";
 const ALPHA_KEY: &str = "CAESQAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBiojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=";
 const BETA_KEY: &str = "CAESQAICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICgTl3Dqh9F19Wo1Rmw0x+zMuNipG07jeiXfYPW4/Js5Q=";
 
@@ -48,6 +49,7 @@ impl World {
         let ports: Vec<(&str, u16)> = names.iter().map(|name| (*name, free_port())).collect();
         let find = |name| ports.iter().find(|(n, _)| *n == name).expect("named").1;
         let daemons = [Door::open(find("5001")), Door::open(find("5101"))];
+        daemons[1].kubo.world().id = Some(BETA_DAEMON.to_owned());
         let dir = tempfile::tempdir().expect("temp folder");
         let mut world = Self { dir, ports, daemons, peers: [None, None], settings: json!({}), base: base.clone() };
         world.start(0);
