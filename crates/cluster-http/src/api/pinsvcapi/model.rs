@@ -196,14 +196,17 @@ impl PinStatus {
     }
 }
 
-/// Where the daemons of a pin's peers can be reached, those first that hold it. A daemon that has no address which others
-/// can use is named by its id, by which it can be looked up.
+/// Where the daemons of a pin's peers can be reached, those first that hold it. If none has an address that others can use,
+/// they are named by their ids, by which they can be looked up: the specification wants one delegate at least.
 fn delegates(info: &GlobalPinInfo) -> Vec<Multiaddr> {
     let mut peers: Vec<_> = info.peer_map.values().collect();
     peers.sort_by_key(|peer| peer.status == TrackerStatus::REMOTE);
-    let known = peers.iter().flat_map(|peer| peer.ipfs_peer_addresses.iter().cloned());
-    let names = peers.iter().filter(|peer| peer.ipfs_peer_addresses.is_empty());
-    let names = names.filter_map(|peer| peer.ipfs_peer_id).map(|id| Multiaddr::empty().with(Protocol::P2p(id)));
     let mut seen = BTreeSet::new();
-    known.chain(names).filter(|address| seen.insert(address.to_string())).take(ADDRESSES_MAX).collect()
+    let known = peers.iter().flat_map(|peer| peer.ipfs_peer_addresses.iter().cloned());
+    let known: Vec<Multiaddr> = known.filter(|address| seen.insert(address.to_string())).take(ADDRESSES_MAX).collect();
+    if !known.is_empty() {
+        return known;
+    }
+    let names = peers.iter().filter_map(|peer| peer.ipfs_peer_id).collect::<BTreeSet<_>>();
+    names.into_iter().map(|id| Multiaddr::empty().with(Protocol::P2p(id))).take(ADDRESSES_MAX).collect()
 }
