@@ -16,7 +16,7 @@ use cluster_types::{AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
 use dag::file::{FileBuilder, FileRoot, Options};
 use dag::hash::{HashFunction, Naming};
 use dag::options::{Chunker, Layout};
-use dag::tree::{Directory, Entry, symlink};
+use dag::tree::{Directory, Entry, TreeError, symlink};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::fmt;
@@ -29,6 +29,9 @@ const LINES_AHEAD: usize = 1_024;
 
 /// Bytes that are cut and hashed at a time on another thread, while the next are read; less is cut where it is read.
 const CUT_BYTES: usize = 1 << 20;
+
+/// Blocks of directories that are made and wait to be sent.
+const DIRECTORIES_AHEAD: usize = 16;
 
 /// Progress is told after so many bytes.
 const PROGRESS_BYTES: u64 = 262_144;
@@ -254,6 +257,13 @@ impl Cutter {
     }
 }
 
+/// What comes of making directories, in order.
+enum Made {
+    Block(dag::Block),
+    /// All blocks of the directory at this path are made.
+    Directory(String, Entry),
+}
+
 /// Where blocks go.
 enum Sink<'a> {
     Whole(Destinations, &'a [PeerId]),
@@ -311,7 +321,7 @@ impl Cutting<'_> {
 
     /// Takes in one entry. Returns its CID if it has no name, and so no place in the tree.
     async fn part(&mut self, part: Part, tree: &mut Directory) -> Result<Option<Cid>, ClusterError> {
-        let body = |e: dag::tree::TreeError| ClusterError::Body(e.to_string());
+        let body = |e: TreeError| ClusterError::Body(e.to_string());
         let entry = match part.kind {
             PartKind::Directory => {
                 tree.make(&part.path).map_err(body)?;
@@ -397,29 +407,34 @@ impl Cutting<'_> {
 
     async fn finish_entry(&mut self, tree: &mut Directory, name: Option<String>) -> Result<Option<Cid>, ClusterError> {
         let Some(name) = name else { return Ok(None) };
-        let (mut made, mut directories) = (Vec::new(), Vec::new());
-        let naming = self.options.naming;
-        let root = tree.finish_entry(&name, naming, &mut |b| made.push(b), &mut |path, entry| {
-            directories.push((path.to_owned(), entry));
-        });
-        let root = root.map_err(|e| ClusterError::Body(e.to_string()))?;
-        self.send(made).await?;
-        for (path, entry) in directories {
-            self.tell(&path, entry).await?;
-        }
-        Ok(root.map(|root| Cid(root.cid)))
+        let (mut tree, naming) = (std::mem::take(tree), self.options.naming);
+        let made = self.directories(move |out, told| tree.finish_entry(&name, naming, out, told));
+        Ok(made.await?.map(|root| Cid(root.cid)))
     }
 
     async fn finish_all(&mut self, tree: Directory) -> Result<Cid, ClusterError> {
-        let (mut made, mut directories) = (Vec::new(), Vec::new());
         let naming = self.options.naming;
-        let root = tree
-            .finish("", naming, &mut |b| made.push(b), &mut |path, entry| directories.push((path.to_owned(), entry)));
-        let root = root.map_err(|e| ClusterError::Body(e.to_string()))?;
-        self.send(made).await?;
-        for (path, entry) in directories {
-            self.tell(&path, entry).await?;
+        Ok(Cid(self.directories(move |out, told| tree.finish("", naming, out, told)).await?.cid))
+    }
+
+    /// Makes directories on another thread. What is made goes on meanwhile: the blocks of large ones are many.
+    async fn directories<T: Send + 'static>(
+        &mut self,
+        make: impl FnOnce(&mut dyn FnMut(dag::Block), &mut dyn FnMut(&str, Entry)) -> Result<T, TreeError> + Send + 'static,
+    ) -> Result<T, ClusterError> {
+        let (sender, mut made) = mpsc::channel(DIRECTORIES_AHEAD);
+        let work = tokio::task::spawn_blocking(move || {
+            // Nobody takes them when the add has failed.
+            let mut out = |block| drop(sender.blocking_send(Made::Block(block)));
+            let mut told = |path: &str, entry| drop(sender.blocking_send(Made::Directory(path.to_owned(), entry)));
+            make(&mut out, &mut told)
+        });
+        while let Some(made) = made.recv().await {
+            match made {
+                Made::Block(block) => self.send(vec![block]).await?,
+                Made::Directory(path, entry) => self.tell(&path, entry).await?,
+            }
         }
-        Ok(Cid(root.cid))
+        work.await.map_err(|_| ClusterError::Shutdown)?.map_err(|error| ClusterError::Body(error.to_string()))
     }
 }
