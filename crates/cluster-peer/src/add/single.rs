@@ -1,9 +1,9 @@
-//! The adder: makes blocks of what comes in, sends them to the peers that will hold them while more comes
-//! in, and pins.
+//! The adder: makes blocks of what comes in, sends them to the peers that will hold them while more comes in, and pins.
 //!
-//! An add has three parts that run together: the entries are read and cut (here), their blocks go through bounded
-//! channels to the peers (`destinations.rs`), and what is done is told. Only when all blocks are stored is anything pinned; whatever ends
-//! an add before that leaves blocks that garbage collection removes.
+//! An add has three parts that run together: the entries are read and cut (here; CAR files in `car.rs`), their blocks go
+//! through bounded channels to the peers (`destinations.rs`; those of shards in `sharded.rs`), and what is done is told.
+//! Only when all blocks are stored is anything pinned; whatever ends an add before that leaves blocks that garbage
+//! collection removes.
 
 use super::destinations::Destinations;
 use super::sharded::Shards;

@@ -1,5 +1,5 @@
 //! The door that APIs share: their configuration, who is let in, what browsers may do, and the way of a request to the
-//! routes behind it ([`front`]). It knows no route of any API.
+//! routes behind it (`front`). It knows no route of any API.
 
 pub(in crate::api) mod answer;
 mod auth;
