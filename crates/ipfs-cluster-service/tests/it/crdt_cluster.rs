@@ -8,6 +8,9 @@ use crate::raft::{cid, named};
 use serde_json::{Value, json};
 use std::time::Instant;
 
+/// Held by each test of several crdt peers: they watch clocks, and together they would keep each other waiting.
+pub(crate) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Quick to tell, and patient with a peer that the machine keeps waiting: a metric that ends makes nobody a candidate.
 pub(crate) fn talkative(file: &mut Value) {
     file["consensus"]["crdt"]["trusted_peers"] = json!(["*"]);
@@ -75,6 +78,7 @@ pub(crate) fn lists(peer: &Peer, count: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proc_three_crdt_peers_replicate_heal_and_bring_a_late_one_up_to_date() {
+    let _alone = ALONE.lock().await;
     let places = places(3, hasty);
     let mut peers: Vec<Peer> = places[..2].iter().map(|place| Peer::start(place.path())).collect();
     all_see(&peers, 1);
@@ -118,6 +122,7 @@ async fn proc_three_crdt_peers_replicate_heal_and_bring_a_late_one_up_to_date() 
 /// The blocks of what is added go to the peers that will hold it, and to no other.
 #[test]
 fn proc_content_is_added_at_one_peer_and_held_by_another() {
+    let _alone = ALONE.blocking_lock();
     let places = places(2, talkative);
     let peers: Vec<Peer> = places.iter().map(|place| Peer::start(place.path())).collect();
     all_see(&peers, 1);
@@ -139,6 +144,7 @@ fn proc_content_is_added_at_one_peer_and_held_by_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proc_a_peer_that_was_cut_off_and_the_others_agree_again() {
+    let _alone = ALONE.lock().await;
     if apart::skipped("crdt_cluster::proc_a_peer_that_was_cut_off_and_the_others_agree_again") {
         return;
     }

@@ -1,6 +1,6 @@
 //! A sharded add on three peers: each shard where it was allocated, one item to the user, and gone as a whole.
 
-use crate::crdt_cluster::{all_see, can_choose, lists, places, talkative, until};
+use crate::crdt_cluster::{ALONE, all_see, can_choose, lists, places, talkative, until};
 use crate::peer::Peer;
 use crate::tree;
 use cluster_client::upload::{Take, entries_of};
@@ -33,6 +33,7 @@ async fn add(client: &Client, path: &std::path::Path, shard_size: u64) -> Vec<Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proc_a_sharded_add_is_held_in_parts_and_unpinned_as_a_whole() {
+    let _alone = ALONE.lock().await;
     let places = places(3, talkative);
     let mut peers: Vec<Peer> = places.iter().map(|place| Peer::start(place.path())).collect();
     all_see(&peers, 2);
