@@ -45,6 +45,14 @@ impl AccessLog {
         Ok(Self { file: Some(Arc::new(Mutex::new(file))) })
     }
 
+    /// The log, or the file of this name, which is relative to a folder.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) fn named(folder: &Path, file: &str) -> Result<Self, AccessLogError> {
+        if file.is_empty() { Ok(Self::to_log()) } else { Self::to_file(&folder.join(file)) }
+    }
+
     /// Notes down a request; the entry is written once the body that it is given has been sent.
     pub(crate) fn entry<B>(&self, from: Arc<str>, request: &Request<B>) -> Entry {
         Entry {

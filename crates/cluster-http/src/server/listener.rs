@@ -5,6 +5,7 @@ use multiaddr::Protocol;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Waiting connections that the kernel keeps for us.
@@ -45,6 +46,39 @@ pub enum ListenError {
         /// Why, and what to do.
         reason: String,
     },
+}
+
+/// The sockets of one server. Connections wait until it is started.
+#[derive(Debug)]
+pub struct Listeners {
+    waiting: Mutex<Vec<BoundListener>>,
+    addresses: Vec<Multiaddr>,
+}
+
+impl Listeners {
+    /// Binds all of these.
+    ///
+    /// # Errors
+    /// The first that cannot be.
+    pub async fn bind(addresses: &[Multiaddr]) -> Result<Self, ListenError> {
+        let mut bound = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            bound.push(BoundListener::bind(address).await?);
+        }
+        let addresses = bound.iter().map(|listener| listener.address().clone()).collect();
+        Ok(Self { waiting: Mutex::new(bound), addresses })
+    }
+
+    /// Where they listen, with the ports that were chosen.
+    #[must_use]
+    pub fn addresses(&self) -> &[Multiaddr] {
+        &self.addresses
+    }
+
+    /// Hands them out, to be served, or closed by dropping them. Those that were handed out before end with their scope.
+    pub fn take(&self) -> Vec<BoundListener> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 enum Endpoint {

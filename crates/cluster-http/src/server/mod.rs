@@ -11,5 +11,5 @@ pub use body::{Aborted, ResponseBody, buffered, empty, lines};
 pub(crate) use body::{Ending, chunked, takes_trailers};
 pub(crate) use connection::Handler;
 pub use connection::{Limits, serve, serve_tls};
-pub use listener::{BoundListener, ListenError};
+pub use listener::{BoundListener, ListenError, Listeners};
 pub use tls::{Tls, TlsError};

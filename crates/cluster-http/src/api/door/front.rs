@@ -4,8 +4,9 @@ use super::answer::Answer;
 use super::auth::Credentials;
 use super::config::{ApiConfig, Kind};
 use super::cors::Cors;
+use super::path::without_dots;
 use super::query;
-use crate::server::{self, AccessLog, BoundListener, Handler, Limits, Tls};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
@@ -19,7 +20,7 @@ use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Most connections at a time.
@@ -57,8 +58,7 @@ pub(in crate::api) struct Asked {
 /// An API over HTTP.
 pub struct HttpApi {
     key: &'static str,
-    listeners: Mutex<Vec<BoundListener>>,
-    addresses: Vec<Multiaddr>,
+    listeners: Listeners,
     limits: Limits,
     tls: Option<Arc<Tls>>,
     front: Arc<Front>,
@@ -82,7 +82,10 @@ struct Front {
 
 impl fmt::Debug for HttpApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpApi").field("key", &self.key).field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("HttpApi")
+            .field("key", &self.key)
+            .field("addresses", &self.listeners.addresses())
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,14 +105,9 @@ impl HttpApi {
     ) -> Result<Self, StartError> {
         let failed = |reason: String| StartError { component: K::KEY, reason };
         let tls = config.tls(folder).map_err(|e| failed(e.message))?.map(Arc::new);
-        let mut listeners = Vec::new();
-        for address in config.listen_addresses().map_err(|e| failed(e.message))? {
-            listeners.push(BoundListener::bind(&address).await.map_err(|e| failed(e.to_string()))?);
-        }
-        let log = match config.http_log_file.as_str() {
-            "" => AccessLog::to_log(),
-            file => AccessLog::to_file(&folder.join(file)).map_err(|e| failed(e.to_string()))?,
-        };
+        let addresses = config.listen_addresses().map_err(|e| failed(e.message))?;
+        let listeners = Listeners::bind(&addresses).await.map_err(|e| failed(e.to_string()))?;
+        let log = AccessLog::named(folder, &config.http_log_file).map_err(|e| failed(e.to_string()))?;
         let users = config.basic_auth_credentials.clone();
         let door = Door {
             clock,
@@ -119,8 +117,7 @@ impl HttpApi {
         };
         Ok(Self {
             key: K::KEY,
-            addresses: listeners.iter().map(|l| l.address().clone()).collect(),
-            listeners: Mutex::new(listeners),
+            listeners,
             limits: limits(config),
             tls,
             front: Arc::new(Front { door, site: Box::new(site), log, metrics }),
@@ -159,9 +156,8 @@ impl Component for HttpApi {
     }
 
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
-        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
         let how = if self.front.door.credentials.is_some() { "HTTP - authenticated" } else { "HTTP" };
-        for listener in listeners {
+        for listener in self.listeners.take() {
             self.front.site.tell_listening(how, listener.address());
             server::serve_tls(listener, self.tls.clone(), self.limits, Arc::clone(&self.front), tasks);
         }
@@ -169,14 +165,13 @@ impl Component for HttpApi {
     }
 
     async fn shutdown(&self) {
-        // Listeners that were never started are closed; the others end with their scope.
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.listeners.take());
     }
 }
 
 impl Api for HttpApi {
     fn listen_addrs(&self) -> Vec<Multiaddr> {
-        self.addresses.clone()
+        self.listeners.addresses().to_vec()
     }
 }
 
@@ -305,15 +300,7 @@ fn without_host(request: &Request<Incoming>) -> Option<Answer> {
 
 /// The path without empty, `.` and `..` segments.
 fn cleaned(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
-            segment => kept.push(segment),
-        }
-    }
-    format!("/{}", kept.join("/"))
+    format!("/{}", without_dots(path))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod config;
 mod cors;
 pub(in crate::api) mod front;
 pub(in crate::api) mod multipart;
+mod path;
 pub(in crate::api) mod query;
 pub(in crate::api) mod table;
 mod token;

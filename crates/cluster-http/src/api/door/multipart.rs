@@ -1,5 +1,6 @@
 //! The body of an add: a multipart form whose parts are files, directories and links.
 
+use super::path::without_dots;
 use bytes::Bytes;
 use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
@@ -77,7 +78,7 @@ enum Progress {
 
 async fn part(field: Field<'static>) -> Result<Part, ClusterError> {
     let disposition = header(&field, &CONTENT_DISPOSITION);
-    let path = parameter(&disposition, "filename").map(|name| clean(&unescape(&name))).unwrap_or_default();
+    let path = parameter(&disposition, "filename").map(|name| without_dots(&unescape(&name))).unwrap_or_default();
     let (mode, mtime) = parameter(&disposition, "name").map(|name| attributes(&name)).unwrap_or_default();
     let kind = match header(&field, &CONTENT_TYPE).split(';').next().unwrap_or("").trim() {
         "application/x-directory" | "multipart/form-data" => PartKind::Directory,
@@ -157,19 +158,6 @@ fn unescape(text: &str) -> String {
     percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// The path without a leading slash and without empty, `.` and `..` segments.
-fn clean(path: &str) -> String {
-    let mut kept: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
-            segment => kept.push(segment),
-        }
-    }
-    kept.join("/")
-}
-
 /// Mode and modification time, which clients send behind the name of the form field: `file?mode=0644&mtime=…`.
 fn attributes(name: &str) -> (Option<u32>, Option<Timestamp>) {
     let pairs = super::query::parse(name.split_once('?').map_or("", |(_, query)| query));
@@ -197,9 +185,9 @@ mod tests {
 
     #[test]
     fn file_names_are_unescaped_and_cannot_leave_the_tree() {
-        assert_eq!(clean(&unescape("a%2Fb+c")), "a/b c");
-        assert_eq!(clean(&unescape("%zz")), "%zz");
-        assert_eq!(clean("/../../etc/passwd"), "etc/passwd");
+        assert_eq!(without_dots(&unescape("a%2Fb+c")), "a/b c");
+        assert_eq!(without_dots(&unescape("%zz")), "%zz");
+        assert_eq!(without_dots("/../../etc/passwd"), "etc/passwd");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod listing;
 mod media;
 mod serve;
 
-use crate::server::{self, AccessLog, BoundListener, Handler, Limits};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners};
 use answer::{Answer, moved, with_cors};
 use ask::Reading;
 use async_trait::async_trait;
@@ -21,15 +21,14 @@ use cluster_types::Multiaddr;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Most connections at a time. Each holds about a block that waits to be sent: 0.8 MiB with common ones.
 const CONNECTIONS_MAX: usize = 1_024;
 
 /// The gateway.
 pub struct Gateway {
-    listener: Mutex<Option<BoundListener>>,
-    address: Multiaddr,
+    listeners: Listeners,
     front: Arc<Front>,
 }
 
@@ -40,7 +39,7 @@ struct Front {
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Gateway").field("addresses", &self.listeners.addresses()).finish_non_exhaustive()
     }
 }
 
@@ -54,10 +53,8 @@ impl Gateway {
             component: "embedded",
             reason: format!("the gateway cannot serve (ipfs_connector.embedded.gateway_multiaddress): {e}"),
         };
-        let listener = BoundListener::bind(address).await.map_err(failed)?;
         Ok(Self {
-            address: listener.address().clone(),
-            listener: Mutex::new(Some(listener)),
+            listeners: Listeners::bind(std::slice::from_ref(address)).await.map_err(failed)?,
             front: Arc::new(Front { content, log: AccessLog::to_log() }),
         })
     }
@@ -70,8 +67,7 @@ impl Component for Gateway {
     }
 
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(listener) = listener {
+        for listener in self.listeners.take() {
             tracing::info!("gateway: {}", listener.address());
             let limits = Limits { connections: CONNECTIONS_MAX, ..Limits::default() };
             server::serve(listener, limits, Arc::clone(&self.front), tasks);
@@ -80,14 +76,13 @@ impl Component for Gateway {
     }
 
     async fn shutdown(&self) {
-        // A listener that was never started is closed; a started one ends with its scope.
-        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(self.listeners.take());
     }
 }
 
 impl Api for Gateway {
     fn listen_addrs(&self) -> Vec<Multiaddr> {
-        vec![self.address.clone()]
+        self.listeners.addresses().to_vec()
     }
 }
 

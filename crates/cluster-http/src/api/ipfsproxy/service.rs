@@ -5,7 +5,7 @@ use super::forward::{Place, Upstream};
 use super::headers::Extracted;
 use super::{content, node, pins, repo};
 use crate::api::door::query;
-use crate::server::{self, AccessLog, BoundListener, Handler, Limits, ResponseBody, buffered};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners, ResponseBody, buffered};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
 use cluster_component::content::Content;
@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -33,8 +33,7 @@ pub(super) type Answer = Response<ResponseBody>;
 
 /// The IPFS proxy.
 pub struct IpfsProxy {
-    listeners: Mutex<Vec<BoundListener>>,
-    addresses: Vec<Multiaddr>,
+    listeners: Listeners,
     limits: Limits,
     /// What is behind it, in words.
     behind: String,
@@ -43,7 +42,7 @@ pub struct IpfsProxy {
 
 impl fmt::Debug for IpfsProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IpfsProxy").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("IpfsProxy").field("addresses", &self.listeners.addresses()).finish_non_exhaustive()
     }
 }
 
@@ -100,18 +99,12 @@ impl IpfsProxy {
         let failed = |reason: String| StartError { component: "ipfsproxy", reason };
         let named = if parts.content.is_some() { "the node in this process" } else { &config.node_multiaddress };
         let behind = Behind::new(config, parts.content).map_err(failed)?;
-        let mut listeners = Vec::new();
-        for address in config.listen_addresses().map_err(|e| failed(e.message))? {
-            listeners.push(BoundListener::bind(&address).await.map_err(|e| failed(e.to_string()))?);
-        }
-        let log = match config.log_file.as_str() {
-            "" => AccessLog::to_log(),
-            file => AccessLog::to_file(&folder.join(file)).map_err(|e| failed(e.to_string()))?,
-        };
+        let addresses = config.listen_addresses().map_err(|e| failed(e.message))?;
+        let listeners = Listeners::bind(&addresses).await.map_err(|e| failed(e.to_string()))?;
+        let log = AccessLog::named(folder, &config.log_file).map_err(|e| failed(e.to_string()))?;
         let Parts { rpc, adder, clock, .. } = parts;
         Ok(Self {
-            addresses: listeners.iter().map(|l| l.address().clone()).collect(),
-            listeners: Mutex::new(listeners),
+            listeners,
             limits: limits(config),
             behind: named.to_owned(),
             front: Arc::new(Front { rpc, adder, clock, behind, log }),
@@ -137,8 +130,7 @@ impl Component for IpfsProxy {
     }
 
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
-        let listeners = std::mem::take(&mut *self.listeners.lock().unwrap_or_else(PoisonError::into_inner));
-        for listener in listeners {
+        for listener in self.listeners.take() {
             tracing::info!(target: "ipfsproxy", "IPFS Proxy: {} -> {}", listener.address(), self.behind);
             server::serve(listener, self.limits, Arc::clone(&self.front), tasks);
         }
@@ -146,14 +138,13 @@ impl Component for IpfsProxy {
     }
 
     async fn shutdown(&self) {
-        // Listeners that were never started are closed; the others end with their scope.
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.listeners.take());
     }
 }
 
 impl Api for IpfsProxy {
     fn listen_addrs(&self) -> Vec<Multiaddr> {
-        self.addresses.clone()
+        self.listeners.addresses().to_vec()
     }
 }
 

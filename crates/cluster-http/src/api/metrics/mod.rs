@@ -7,7 +7,7 @@ pub mod config;
 mod exposition;
 mod process;
 
-use crate::server::{self, BoundListener, Handler, Limits, ResponseBody};
+use crate::server::{self, Handler, Limits, Listeners, ResponseBody};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
@@ -24,7 +24,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Most items in need of attention that are looked at for one page; more are told as this many.
 const ITEMS_MAX: usize = 100_000;
@@ -57,8 +57,7 @@ impl fmt::Debug for Sources {
 /// Serves `/metrics`.
 #[derive(Debug)]
 pub struct MetricsApi {
-    listener: Mutex<Option<BoundListener>>,
-    address: Multiaddr,
+    listeners: Listeners,
     sources: Arc<Sources>,
 }
 
@@ -70,9 +69,8 @@ impl MetricsApi {
     pub async fn bind(config: &MetricsConfig, sources: Sources) -> Result<Self, StartError> {
         let failed = |reason: String| StartError { component: "metrics", reason };
         let address = config.endpoint().map_err(|e| failed(e.message))?;
-        let listener = BoundListener::bind(&address).await.map_err(|e| failed(e.to_string()))?;
-        let address = listener.address().clone();
-        Ok(Self { address, listener: Mutex::new(Some(listener)), sources: Arc::new(sources) })
+        let listeners = Listeners::bind(&[address]).await.map_err(|e| failed(e.to_string()))?;
+        Ok(Self { listeners, sources: Arc::new(sources) })
     }
 }
 
@@ -83,8 +81,7 @@ impl Component for MetricsApi {
     }
 
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
-        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(listener) = listener {
+        for listener in self.listeners.take() {
             tracing::info!(target: "observations", "stats collection enabled on {}", listener.address());
             let limits = Limits { connections: CONNECTIONS_MAX, ..Limits::default() };
             server::serve(listener, limits, Arc::clone(&self.sources), tasks);
@@ -93,13 +90,13 @@ impl Component for MetricsApi {
     }
 
     async fn shutdown(&self) {
-        drop(self.listener.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.listeners.take());
     }
 }
 
 impl Api for MetricsApi {
     fn listen_addrs(&self) -> Vec<Multiaddr> {
-        vec![self.address.clone()]
+        self.listeners.addresses().to_vec()
     }
 }
 
