@@ -180,7 +180,7 @@ impl Node {
             self.apis.push(Arc::new(gateway));
         }
         let adder: Arc<dyn Adder> =
-            Arc::new(cluster_peer::add::SingleAdder::new(base.rpc.clone(), Arc::clone(&connector)));
+            Arc::new(cluster_peer::add::BlockAdder::new(base.rpc.clone(), Arc::clone(&connector)));
         if let Some(config) = &configuration.restapi {
             let clock = Arc::clone(&base.clock);
             let metrics = Arc::clone(&metrics);

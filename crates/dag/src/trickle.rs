@@ -47,7 +47,10 @@ impl Default for Trickle {
 impl Trickle {
     pub(crate) fn add(&mut self, leaf: FileRoot, naming: Naming, out: &mut dyn FnMut(Block)) {
         loop {
-            let Some(last) = self.open.last_mut() else { return self.open.push(Open::new(None)) };
+            let Some(last) = self.open.last_mut() else {
+                self.open.push(Open::new(None));
+                continue;
+            };
             if last.takes_leaves() {
                 return last.children.push(leaf);
             }

@@ -1,6 +1,6 @@
 //! Adding CAR files: their blocks go to the peers as they are, and their roots are pinned.
 
-use super::single::Cutting;
+use super::entries::Entries;
 use bytes::Bytes;
 use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 /// Most roots of one file.
 const ROOTS_MAX: usize = 1_000;
 
-impl Cutting<'_> {
+impl Entries<'_> {
     /// Reads every CAR file; returns their roots. A root whose block is not in its file is fetched when it is pinned.
     pub(super) async fn cars(
         &mut self,

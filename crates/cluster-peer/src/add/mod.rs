@@ -1,8 +1,9 @@
 //! Adders: take in content.
 
+pub mod adder;
 mod car;
 mod destinations;
+mod entries;
 mod sharded;
-pub mod single;
 
-pub use single::SingleAdder;
+pub use adder::BlockAdder;

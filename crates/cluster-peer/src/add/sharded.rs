@@ -59,14 +59,7 @@ impl Shard {
         match self.blocks.send(block).await {
             Ok(()) => Ok(()),
             // Daemons that have ended the exchange early say why.
-            Err(error) => self.ended().await.and(Err(error)),
-        }
-    }
-
-    async fn ended(&mut self) -> Result<(), ClusterError> {
-        match self.stored.join_next().await {
-            Some(ended) => ended.map_err(|_| ClusterError::Shutdown)?,
-            None => Ok(()),
+            Err(error) => ended(&mut self.stored).await.and(Err(error)),
         }
     }
 
@@ -78,11 +71,16 @@ impl Shard {
         self.send(Block { cid: top, data: node.data }).await?;
         let Self { allocations, blocks, mut stored, .. } = self;
         drop(blocks);
-        match stored.join_next().await {
-            Some(ended) => ended.map_err(|_| ClusterError::Shutdown)??,
-            None => return Err(ClusterError::Shutdown),
-        }
+        ended(&mut stored).await?;
         Ok((top, allocations))
+    }
+}
+
+/// How the streams to a shard's peers have ended. Whoever has asked before has given up then.
+async fn ended(stored: &mut JoinSet<Result<(), ClusterError>>) -> Result<(), ClusterError> {
+    match stored.join_next().await {
+        Some(ended) => ended.map_err(|_| ClusterError::Shutdown)?,
+        None => Err(ClusterError::Shutdown),
     }
 }
 

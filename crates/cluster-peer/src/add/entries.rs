@@ -1,206 +1,28 @@
-//! The adder: makes blocks of what comes in, sends them to the peers that will hold them while more comes in, and pins.
-//!
-//! An add has three parts that run together: the entries are read and cut (here; CAR files in `car.rs`), their blocks go
-//! through bounded channels to the peers (`destinations.rs`; those of shards in `sharded.rs`), and what is done is told.
-//! Only when all blocks are stored is anything pinned; whatever ends an add before that leaves blocks that garbage
-//! collection removes.
+//! Entries becoming blocks: files are cut, directories are put together, blocks go where they are held, and each entry is
+//! told when it is done.
 
 use super::destinations::Destinations;
 use super::sharded::Shards;
 use bytes::Bytes;
-use cluster_component::component::{Adder, IpfsConnector, Part, PartKind};
+use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
 use cluster_component::ports::Block;
-use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
-use cluster_types::{AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
+use cluster_types::{AddFormat, AddParams, Added, Cid, PeerId};
 use dag::file::{FileBuilder, FileRoot, Options};
-use dag::hash::{HashFunction, Naming};
-use dag::options::{Chunker, Layout};
 use dag::tree::{Directory, Entry, TreeError, symlink};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use std::fmt;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-/// Lines that wait to be told.
-const LINES_AHEAD: usize = 1_024;
-
-/// Bytes that are cut and hashed at a time on another thread, while the next are read; less is cut where it is read.
-const CUT_BYTES: usize = 1 << 20;
-
-/// Blocks of directories that are made and wait to be sent.
-const DIRECTORIES_AHEAD: usize = 16;
 
 /// Progress is told after so many bytes.
 const PROGRESS_BYTES: u64 = 262_144;
 
-/// The adder.
-pub struct SingleAdder {
-    rpc: Rpc,
-    connector: Arc<dyn IpfsConnector>,
-}
+/// Blocks of directories that are made and wait to be sent.
+const DIRECTORIES_AHEAD: usize = 16;
 
-impl fmt::Debug for SingleAdder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SingleAdder")
-    }
-}
-
-impl SingleAdder {
-    /// Asks the main component for peers and pins, and peers to store. The connector keeps blocks that are stored here
-    /// until they are pinned.
-    #[must_use]
-    pub fn new(rpc: Rpc, connector: Arc<dyn IpfsConnector>) -> Self {
-        Self { rpc, connector }
-    }
-
-    async fn run(
-        &self,
-        params: AddParams,
-        parts: BoxStream<'static, Result<Part, ClusterError>>,
-        told: mpsc::Sender<Result<Added, ClusterError>>,
-    ) -> Result<(), ClusterError> {
-        let options = options(&params)?;
-        if params.shard {
-            return self.sharded(&params, options, parts, &told).await;
-        }
-        let allocations = self.allocate(&params).await?;
-        let _lease = self.connector.lease();
-        let me = [self.rpc.me()];
-        let to = if params.local { &me[..] } else { &allocations };
-        let (blocks, stored) = Destinations::open(&self.rpc, to);
-        let sink = Sink::Whole(blocks, &allocations);
-        let mut cutting = Cutting { params: &params, options, sink, told: &told };
-        let cut = async move {
-            let roots = cutting.read(parts).await;
-            let have_ended = matches!(&cutting.sink, Sink::Whole(blocks, _) if blocks.have_ended());
-            (roots, have_ended)
-        };
-        let ((roots, have_ended), stored) = futures::join!(cut, stored);
-        // Daemons that have ended the exchange early say why.
-        if have_ended {
-            stored.clone()?;
-        }
-        let roots = roots?;
-        stored?;
-        if !params.no_pin {
-            for root in roots {
-                self.pin(&params, root, &allocations).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same in shards, each of which has peers of its own; `local` has no meaning then.
-    async fn sharded(
-        &self,
-        params: &AddParams,
-        options: Options,
-        parts: BoxStream<'static, Result<Part, ClusterError>>,
-        told: &mpsc::Sender<Result<Added, ClusterError>>,
-    ) -> Result<(), ClusterError> {
-        let _lease = self.connector.lease();
-        let sink = Sink::Sharded(Box::new(Shards::new(self.rpc.clone(), params)));
-        let mut cutting = Cutting { params, options, sink, told };
-        let roots = cutting.read(parts).await?;
-        let [root] = roots[..] else {
-            let text = format!("a sharded add has one root, not {}: add with wrap-with-directory=true", roots.len());
-            return Err(ClusterError::Body(text));
-        };
-        let Sink::Sharded(shards) = cutting.sink else { return Err(ClusterError::Shutdown) };
-        let (lines, pins) = shards.finish(root).await?;
-        for line in lines {
-            told.send(Ok(line)).await.map_err(|_| gone())?;
-        }
-        if !params.no_pin {
-            for pin in pins {
-                self.rpc.call::<ClusterRpc::Pin>(Target::Local, pin).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The peers that will hold what is added. As the reference, a local add takes the place of the last of them, unless
-    /// the client has chosen them.
-    async fn allocate(&self, params: &AddParams) -> Result<Vec<PeerId>, ClusterError> {
-        let pin = Pin::new(Cid(Default::default()), params.pin.clone());
-        let mut peers = self.rpc.call::<ClusterRpc::BlockAllocate>(Target::Local, pin).await?;
-        let me = self.rpc.me();
-        if params.local
-            && !peers.contains(&me)
-            && params.pin.user_allocations.is_none()
-            && let Some(last) = peers.last_mut()
-        {
-            *last = me;
-        }
-        Ok(peers)
-    }
-
-    async fn pin(&self, params: &AddParams, root: Cid, allocations: &[PeerId]) -> Result<(), ClusterError> {
-        let mut pin = Pin::new(root, params.pin.clone());
-        pin.options.mode = cluster_types::PinMode::Recursive;
-        pin.max_depth = -1;
-        pin.allocations = allocations.to_vec();
-        Ok(self.rpc.call::<ClusterRpc::Pin>(Target::Local, pin).await.map(drop)?)
-    }
-}
-
-impl Adder for SingleAdder {
-    fn add(
-        self: Arc<Self>,
-        params: AddParams,
-        parts: BoxStream<'static, Result<Part, ClusterError>>,
-    ) -> BoxStream<'static, Result<Added, ClusterError>> {
-        let (sender, receiver) = mpsc::channel(LINES_AHEAD);
-        let work = async move {
-            if let Err(error) = self.run(params, parts, sender.clone()).await {
-                let _nobody_reads = sender.send(Err(error)).await;
-            }
-            None
-        };
-        // The work is driven by whoever reads the lines: dropped with them, it gives up.
-        let lines = futures::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|line| (Some(line), receiver))
-        });
-        let work = futures::stream::once(work);
-        futures::stream::select(lines, work).filter_map(std::future::ready).boxed()
-    }
-}
-
-fn gone() -> ClusterError {
-    ClusterError::Body("the client is gone".into())
-}
-
-/// What the parameters mean; what cannot be done is refused before anything is read.
-fn options(params: &AddParams) -> Result<Options, ClusterError> {
-    let refuse = |text: &str| Err(ClusterError::Invalid(text.to_owned()));
-    if params.nocopy {
-        return refuse("adds that leave content in place are not available: add without nocopy=true");
-    }
-    if params.format == AddFormat::Car && params.wrap {
-        return refuse("cannot wrap a CAR file upload");
-    }
-    if params.cid_version > 1 {
-        let version = params.cid_version;
-        return refuse(&format!("bad CID Version: unknown CID version: {version}"));
-    }
-    let Some(hash) = HashFunction::by_name(&params.hash) else { return refuse("hash function name not known") };
-    let version_1 = params.cid_version == 1;
-    if !version_1 && hash != HashFunction::Sha2_256 {
-        return refuse("invalid cid: invalid v0 prefix");
-    }
-    Ok(Options {
-        chunker: Chunker::parse(&params.chunker).map_err(|e| ClusterError::Invalid(e.to_string()))?,
-        raw_leaves: params.raw_leaves.unwrap_or(version_1),
-        naming: Naming { version_1, hash },
-        layout: match params.layout {
-            AddLayout::Trickle => Layout::Trickle,
-            _ => Layout::Balanced,
-        },
-    })
-}
+/// Bytes that are cut and hashed at a time on another thread, while the next are read; less is cut where it is read.
+const CUT_BYTES: usize = 1 << 20;
 
 /// A file being cut. Large ones are cut on a thread of their own, one part behind what is read.
 struct Cutter {
@@ -265,22 +87,41 @@ enum Made {
 }
 
 /// Where blocks go.
-enum Sink<'a> {
+pub(super) enum Sink<'a> {
+    /// All of them to each of these peers.
     Whole(Destinations, &'a [PeerId]),
-    Sharded(Box<Shards>),
+    /// Each to the peers of its shard.
+    Sharded(&'a mut Shards),
 }
 
 /// Entries becoming blocks.
-pub(super) struct Cutting<'a> {
+pub(super) struct Entries<'a> {
     params: &'a AddParams,
     options: Options,
     sink: Sink<'a>,
     told: &'a mpsc::Sender<Result<Added, ClusterError>>,
 }
 
-impl Cutting<'_> {
+impl<'a> Entries<'a> {
+    pub(super) fn new(
+        params: &'a AddParams,
+        options: Options,
+        sink: Sink<'a>,
+        told: &'a mpsc::Sender<Result<Added, ClusterError>>,
+    ) -> Self {
+        Self { params, options, sink, told }
+    }
+
+    /// Whether no peer takes blocks any more.
+    pub(super) fn have_ended(&self) -> bool {
+        matches!(&self.sink, Sink::Whole(blocks, _) if blocks.have_ended())
+    }
+
     /// Reads everything; returns the roots. Peers are told when it fails.
-    async fn read(&mut self, parts: BoxStream<'static, Result<Part, ClusterError>>) -> Result<Vec<Cid>, ClusterError> {
+    pub(super) async fn read(
+        &mut self,
+        parts: BoxStream<'static, Result<Part, ClusterError>>,
+    ) -> Result<Vec<Cid>, ClusterError> {
         let roots = match self.params.format {
             AddFormat::Car => self.cars(parts).await,
             _ => self.all(parts).await,
@@ -437,4 +278,9 @@ impl Cutting<'_> {
         }
         work.await.map_err(|_| ClusterError::Shutdown)?.map_err(|error| ClusterError::Body(error.to_string()))
     }
+}
+
+/// Nobody reads what is told any more.
+pub(super) fn gone() -> ClusterError {
+    ClusterError::Body("the client is gone".into())
 }
