@@ -3,7 +3,8 @@
 use crate::addresses::{self, SharedBook};
 use crate::dht;
 use crate::options::{Options, Resources};
-use crate::{pubsub, streams};
+use crate::pubsub;
+use cluster_transport::streams;
 use libp2p::autonat::v1 as autonat;
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::swarm::behaviour::toggle::Toggle;

@@ -11,7 +11,6 @@ mod host;
 mod mdns;
 mod options;
 mod pubsub;
-mod streams;
 
 pub use exchange::{BULK_PROTOCOL, Exchange};
 pub use host::Host;

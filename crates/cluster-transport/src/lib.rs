@@ -1,14 +1,24 @@
 //! How connections are made, assembled once: TCP or WebSocket, the private network, noise or TLS, yamux.
 //!
-//! Used by the host of a peer and by clients that talk HTTP over libp2p. There is no swarm here.
+//! Used by the host of a peer, by the embedded IPFS node and by clients that talk HTTP over libp2p. There is no swarm here;
+//! what any swarm needs is: listening, streams for protocols outside of it ([`streams`]), what an address says of itself.
 
+mod address;
 mod bandwidth;
 mod guard;
+mod kind;
+mod listen;
 mod security;
+mod shares;
+pub mod streams;
 
+pub use address::{is_named, is_relayed, is_supported, split};
 pub use bandwidth::{Meter, Totals};
 pub use guard::{HungUp, WrongSecret, is_hung_up, is_wrong_secret, root_cause};
+pub use kind::{Kind, kind};
+pub use listen::listen;
 pub use security::{Security, SecurityError};
+pub use shares::{Share, Shares};
 
 use futures::future::Either;
 use futures::io::{AsyncRead, AsyncWrite};

@@ -1,7 +1,7 @@
 //! Orders of the handle to the driver.
 
-use crate::streams::Opened;
 use bytes::Bytes;
+use cluster_transport::streams::Opened;
 use cluster_types::{Multiaddr, PeerId};
 use libp2p::swarm::StreamProtocol;
 use tokio::sync::oneshot;

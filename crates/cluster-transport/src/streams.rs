@@ -26,20 +26,23 @@ const NEGOTIATION_MAX: Duration = Duration::from_secs(10);
 
 /// Why a stream was not opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
+    /// There is no connection to the peer.
     #[error("there is no connection")]
     NotConnected,
+    /// The peer speaks none of the protocols, which are named.
     #[error("the peer does not speak {0}")]
     Unsupported(String),
+    /// The connection failed, for this reason.
     #[error("{0}")]
     Io(String),
 }
 
 /// Who waits for a stream.
-pub(crate) type Opened = oneshot::Sender<Result<(Stream, StreamProtocol), OpenError>>;
+pub type Opened = oneshot::Sender<Result<(Stream, StreamProtocol), OpenError>>;
 
 /// A stream that is to be opened.
-pub(crate) struct Request {
+pub struct Request {
     /// Any of these, the best first.
     protocols: Vec<StreamProtocol>,
     opened: Opened,
@@ -52,10 +55,13 @@ impl fmt::Debug for Request {
 }
 
 /// A stream that somebody opened.
-pub(crate) struct Inbound {
-    pub(crate) peer: PeerId,
-    pub(crate) protocol: StreamProtocol,
-    pub(crate) stream: Stream,
+pub struct Inbound {
+    /// By whom.
+    pub peer: PeerId,
+    /// Of which protocol.
+    pub protocol: StreamProtocol,
+    /// The stream.
+    pub stream: Stream,
 }
 
 impl fmt::Debug for Inbound {
@@ -65,7 +71,8 @@ impl fmt::Debug for Inbound {
 }
 
 /// The part of the swarm.
-pub(crate) struct Behaviour {
+#[allow(missing_debug_implementations)] // A part of a swarm is not shown.
+pub struct Behaviour {
     protocols: Vec<StreamProtocol>,
     /// Connections of each peer, and whether they are relayed, in which case they are the last choice.
     connections: BTreeMap<PeerId, Vec<(ConnectionId, bool)>>,
@@ -75,12 +82,13 @@ pub(crate) struct Behaviour {
 
 impl Behaviour {
     /// Takes streams of these protocols.
-    pub(crate) fn new(protocols: Vec<StreamProtocol>) -> Self {
+    #[must_use]
+    pub fn new(protocols: Vec<StreamProtocol>) -> Self {
         Self { protocols, connections: BTreeMap::new(), events: VecDeque::new(), waker: None }
     }
 
     /// Opens a stream on a connection that is there.
-    pub(crate) fn open(&mut self, peer: PeerId, protocols: Vec<StreamProtocol>, opened: Opened) {
+    pub fn open(&mut self, peer: PeerId, protocols: Vec<StreamProtocol>, opened: Opened) {
         let connections = self.connections.get(&peer).map_or(&[][..], Vec::as_slice);
         let Some((connection, _)) = connections.iter().min_by_key(|(_, relayed)| *relayed) else {
             let _caller_is_gone = opened.send(Err(OpenError::NotConnected));
@@ -96,7 +104,7 @@ impl Behaviour {
 
     fn handler(&mut self, id: ConnectionId, peer: PeerId, address: &Multiaddr) -> Handler {
         let connections = self.connections.entry(peer).or_default();
-        connections.push((id, crate::addresses::is_relayed(address)));
+        connections.push((id, crate::address::is_relayed(address)));
         Handler { protocols: self.protocols.clone(), requests: VecDeque::new(), inbound: VecDeque::new() }
     }
 
@@ -174,7 +182,8 @@ impl NetworkBehaviour for Behaviour {
 }
 
 /// The part of a connection.
-pub(crate) struct Handler {
+#[allow(missing_debug_implementations)] // As above.
+pub struct Handler {
     protocols: Vec<StreamProtocol>,
     requests: VecDeque<Request>,
     inbound: VecDeque<(Stream, StreamProtocol)>,
@@ -245,7 +254,8 @@ fn failed(protocol: String, error: StreamUpgradeError<Infallible>) -> OpenError 
 }
 
 /// Agrees on one of these protocols and leaves the stream as it is.
-pub(crate) struct Negotiate(Vec<StreamProtocol>);
+#[derive(Debug)]
+pub struct Negotiate(Vec<StreamProtocol>);
 
 impl UpgradeInfo for Negotiate {
     type Info = StreamProtocol;

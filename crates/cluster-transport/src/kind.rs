@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// From where an address can be reached, as far as it says itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// From the same machine.
     Loopback,
     /// From the same network.
@@ -16,7 +16,7 @@ pub(crate) enum Kind {
 }
 
 /// From where an address can be reached.
-pub(crate) fn kind(address: &Multiaddr) -> Kind {
+pub fn kind(address: &Multiaddr) -> Kind {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => of_ip(ip.into()),
         Some(Protocol::Ip6(ip)) => of_ip(ip.into()),
