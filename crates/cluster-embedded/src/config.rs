@@ -1,5 +1,6 @@
 //! Section `ipfs_connector.embedded`.
 
+use crate::swarm::SwarmConfig;
 use cluster_component::config::{ComponentConfig, ConfigError, Section};
 use cluster_types::{GoDuration, Multiaddr};
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub struct EmbeddedConfig {
     /// Whether unpinning is forbidden.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unpin_disable: bool,
+    /// Whether and how the node takes part in the IPFS network. Default: it does not.
+    pub swarm: SwarmConfig,
 }
 
 impl Default for EmbeddedConfig {
@@ -30,6 +33,7 @@ impl Default for EmbeddedConfig {
             pin_timeout: GoDuration::from_secs(120),
             ipfs_request_timeout: GoDuration::from_secs(300),
             unpin_disable: false,
+            swarm: SwarmConfig::default(),
         }
     }
 }
@@ -65,7 +69,7 @@ impl ComponentConfig for EmbeddedConfig {
                 return wrong(key, format!("embedded.{key} must be more than nothing"));
             }
         }
-        Ok(())
+        self.swarm.validate()
     }
 }
 

@@ -4,7 +4,9 @@ use crate::config::{EmbeddedConfig, Size};
 use crate::fetch::{Shelf, blocking, unwalkable};
 use crate::identity;
 use crate::pins::Pins;
+use crate::sources::Sources;
 use crate::store::{BlockError, Blockstore, Root};
+use crate::swarm::Host;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, ProgressSink, StateRead};
@@ -34,6 +36,12 @@ const PAGES_AHEAD: usize = 2;
 
 /// Roots that are read at a time.
 const ROOTS: usize = 1_000;
+
+/// Origins of a pin that are connected to, as the other connector.
+const ORIGINS_MAX: usize = 10;
+
+/// Peers that are connected to at a time.
+const CONNECTS_AT_ONCE: usize = 8;
 
 /// Most rows of a garbage collection that are kept.
 const GC_ROWS_MAX: usize = 10_000_000;
@@ -89,13 +97,12 @@ impl Embedded {
         let key = identity::load_or_make(&parts.folder.join("key")).map_err(|e| failed(e.to_string()))?;
         let store = Blockstore::open(&segments, Arc::clone(&parts.store), bytes_max);
         let store = store.map_err(|e| failed(e.to_string()))?;
-        let shelf = Shelf { config, store, pins: Pins::new(parts.store), exchange: parts.exchange, clock: parts.clock };
-        Ok(Self {
-            shelf: Arc::new(shelf),
-            id: key.public().to_peer_id(),
-            folder: parts.folder,
-            wanted: parts.wanted.map(Arc::new),
-        })
+        let (store, id) = (Arc::new(store), key.public().to_peer_id());
+        let swarm = config.swarm.clone();
+        let outside = swarm.enabled.then(|| Arc::new(Host::new(key, swarm, Arc::clone(&store))));
+        let (pins, clock) = (Pins::new(parts.store), parts.clock);
+        let shelf = Shelf { config, store, pins, sources: Sources::new(parts.exchange, outside), clock };
+        Ok(Self { shelf: Arc::new(shelf), id, folder: parts.folder, wanted: parts.wanted.map(Arc::new) })
     }
 
     /// The blocks that it has, for others.
@@ -141,8 +148,11 @@ impl Component for Embedded {
         "embedded"
     }
 
-    async fn start(self: Arc<Self>, _tasks: &TaskScope) -> Result<(), StartError> {
-        Ok(())
+    async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
+        match &self.shelf.sources.outside {
+            Some(host) => host.start(tasks).await,
+            None => Ok(()),
+        }
     }
 
     async fn shutdown(&self) {
@@ -160,14 +170,27 @@ impl IpfsConnector for Embedded {
     }
 
     async fn id(&self) -> Result<IpfsId, ConnectorError> {
-        Ok(IpfsId { id: Some(self.id), addresses: Vec::new() })
+        let addresses = self.shelf.sources.outside.as_ref().map(|host| host.addresses()).unwrap_or_default();
+        Ok(IpfsId { id: Some(self.id), addresses })
     }
 
     async fn pin(&self, pin: &Pin, progress: Option<ProgressSink>) -> Result<(), ConnectorError> {
         if self.pin_ls_cid(pin).await?.satisfies(pin.max_depth) {
             return Ok(());
         }
-        self.shelf.hold(pin, progress).await
+        let origins = pin.options.origins.as_deref().unwrap_or_default();
+        let origins = &origins[..origins.len().min(ORIGINS_MAX)];
+        // The origins are connected to while the pin is under way, and no longer.
+        let connect = async {
+            let _best_effort = self.connect_swarms(origins).await; // They are not the only ones who may have it.
+            std::future::pending().await
+        };
+        // Order: the pin is what counts.
+        tokio::select! {
+            biased;
+            pinned = self.shelf.hold(pin, progress) => pinned,
+            never = connect => never,
+        }
     }
 
     async fn unpin(&self, cid: &Cid) -> Result<(), ConnectorError> {
@@ -248,12 +271,19 @@ impl IpfsConnector for Embedded {
         Ok(removed.take(GC_ROWS_MAX).chain(failed).collect())
     }
 
-    async fn connect_swarms(&self, _addresses: &[Multiaddr]) -> Result<(), ConnectorError> {
+    async fn connect_swarms(&self, addresses: &[Multiaddr]) -> Result<(), ConnectorError> {
+        let Some(host) = &self.shelf.sources.outside else { return Ok(()) };
+        let connect = |address: Multiaddr| async move {
+            if let Err(error) = host.connect(&address).await {
+                tracing::debug!(%address, %error, "the embedded IPFS node did not connect");
+            }
+        };
+        stream::iter(addresses.to_vec()).for_each_concurrent(CONNECTS_AT_ONCE, connect).await;
         Ok(())
     }
 
     async fn swarm_peers(&self) -> Result<Vec<PeerId>, ConnectorError> {
-        Ok(Vec::new())
+        Ok(self.shelf.sources.outside.as_ref().map(|host| host.connected()).unwrap_or_default())
     }
 
     async fn block_put(&self, blocks: Blocks) -> Result<(), ConnectorError> {

@@ -2,11 +2,12 @@
 
 use crate::config::EmbeddedConfig;
 use crate::pins::Pins;
+use crate::sources::Sources;
 use crate::store::{BlockError, Blockstore};
 use bytes::Bytes;
 use cluster_component::component::{PinProgress, ProgressSink};
 use cluster_component::errors::ConnectorError;
-use cluster_component::ports::{BlockExchange, Clock, sleep};
+use cluster_component::ports::{Clock, sleep};
 use cluster_types::{Cid, Pin};
 use dag::links::{LinksError, Walk};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -22,9 +23,9 @@ const FETCHES_AT_ONCE: usize = 16;
 /// What the parts of the node share.
 pub(crate) struct Shelf {
     pub(crate) config: EmbeddedConfig,
-    pub(crate) store: Blockstore,
+    pub(crate) store: Arc<Blockstore>,
     pub(crate) pins: Pins,
-    pub(crate) exchange: Option<Arc<dyn BlockExchange>>,
+    pub(crate) sources: Sources,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -145,16 +146,8 @@ impl Shelf {
 
     /// A block from the network, stored; never returns when nobody has it.
     async fn from_network(self: &Arc<Self>, cid: Cid) -> Result<Bytes, ConnectorError> {
-        let Some(exchange) = &self.exchange else { return std::future::pending().await };
-        loop {
-            match exchange.get(&cid).await {
-                Ok(block) => return self.keep(cid, block.data).await,
-                Err(error) => {
-                    tracing::debug!(%cid, %error, "a block did not come; it is asked for again");
-                    sleep(&*self.clock, ASK_AGAIN).await;
-                }
-            }
-        }
+        let block = self.sources.get(&cid, &*self.clock).await;
+        self.keep(cid, block.data).await
     }
 
     async fn keep(self: &Arc<Self>, cid: Cid, data: Bytes) -> Result<Bytes, ConnectorError> {
@@ -163,9 +156,10 @@ impl Shelf {
     }
 
     fn stalled(&self, root: Cid, cid: Cid, span: Duration) -> ConnectorError {
-        let why = match self.exchange {
-            Some(_) => "no peer that was asked has it",
-            None => "this node has no connection to others: add the content here",
+        let why = if self.sources.is_empty() {
+            "this node has no connection to others: add the content here"
+        } else {
+            "no peer that was asked has it"
         };
         let secs = span.as_secs();
         ConnectorError::Stalled(format!("{root} cannot be pinned: block {cid} did not come within {secs} s ({why})"))
@@ -182,7 +176,7 @@ impl Shelf {
         if let Some(data) = self.local(cid).await? {
             return Ok(data);
         }
-        if self.exchange.is_none() {
+        if self.sources.is_empty() {
             // As Kubo's words for a node without connections.
             let text = format!("block was not found locally (offline): ipld: could not find {cid}");
             return Err(ConnectorError::NotFound(text));
@@ -199,6 +193,3 @@ impl Shelf {
         }
     }
 }
-
-/// Pause after nobody gave a block.
-const ASK_AGAIN: Duration = Duration::from_secs(1);

@@ -286,6 +286,9 @@ impl Configuration {
         }
         if let ConnectorChoice::Embedded(embedded) = &mut self.connector {
             embedded.gateway_multiaddress = with_free_port(&embedded.gateway_multiaddress)?;
+            for text in &mut embedded.swarm.listen_multiaddresses {
+                *text = with_free_port(text)?;
+            }
         }
         Ok(())
     }

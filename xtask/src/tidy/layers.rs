@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bitswap", &[]),
     ("cluster-transport", &[]),
     ("cluster-net", &["cluster-types", "cluster-component", "bitswap", "cluster-transport"]),
-    ("cluster-embedded", &["cluster-types", "cluster-component", "bitswap", "dag"]),
+    ("cluster-embedded", &["cluster-types", "cluster-component", "bitswap", "cluster-transport", "dag"]),
     ("cluster-raft", &["cluster-types", "cluster-component"]),
     ("cluster-http", &["cluster-types", "cluster-component", "dag"]),
     ("cluster-client", &["cluster-types"]),

@@ -218,6 +218,17 @@ impl Blockstore {
         self.locate(key)
     }
 
+    /// The bytes of a block that is here; unlike [`present`](Self::present) it may be gone the next moment.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn size(&self, cid: &Cid) -> Result<Option<u64>, BlockError> {
+        match own(cid) {
+            Some(data) => Ok(Some(data.len() as u64)),
+            None => Ok(self.locate(cid.hash())?.map(|location| location.length.into())),
+        }
+    }
+
     fn locate(&self, key: &Key) -> Result<Option<Location>, BlockError> {
         let fresh = self.fresh.read().unwrap_or_else(PoisonError::into_inner).get(key).copied();
         match fresh {

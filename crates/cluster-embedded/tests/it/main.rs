@@ -2,5 +2,8 @@
 
 mod connector;
 mod content;
+mod kubo;
+mod liar;
 mod store;
 mod support;
+mod swarm;

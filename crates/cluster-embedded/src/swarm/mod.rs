@@ -1,0 +1,208 @@
+//! The node as a member of the IPFS network: a libp2p host of its own, without the cluster's secret and with the node's
+//! own key. It serves every stored block by bitswap, and fetches blocks that are not here from whom it is connected to.
+//!
+//! [`Host`] is the handle; one task drives the swarm (`driver.rs`).
+
+mod behaviour;
+mod config;
+mod driver;
+
+pub use config::SwarmConfig;
+
+use crate::store::Blockstore;
+use async_trait::async_trait;
+use bitswap::{Bitswap, Link, PROTOCOLS, Version};
+use bytes::Bytes;
+use cluster_component::errors::{NetError, StartError};
+use cluster_component::ports::{Block, BlockExchange};
+use cluster_component::tasks::TaskScope;
+use cluster_transport::streams::{OpenError, Opened};
+use cluster_types::{Cid, Multiaddr, PeerId};
+use driver::Driver;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use libp2p::swarm::{Stream, StreamProtocol};
+use libp2p_identity::Keypair;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Orders that may wait for the swarm. Those who give one wait for its answer, so that this is a bound on callers.
+const COMMANDS_MAX: usize = 256;
+
+/// How long a peer may take to be connected to.
+const CONNECT_MAX: Duration = Duration::from_secs(20);
+
+/// Blocks that are asked for at a time, by everybody here: at most 512 MiB with the largest blocks. Those who want more
+/// wait in the order in which they came.
+const WANTS_AT_ONCE: usize = 256;
+
+/// How long a block is waited for before the next one that waits has its turn; it may be asked for again.
+const GET_MAX: Duration = Duration::from_secs(30);
+
+/// Orders of the handle to the driver.
+enum Command {
+    /// Connect to a peer at these addresses. An error is why not.
+    Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), String>> },
+    /// Open a stream of any of these protocols on a connection that is there.
+    Open { peer: PeerId, protocols: Vec<StreamProtocol>, reply: Opened },
+}
+
+/// What the handle and the driver share.
+#[derive(Default)]
+struct Shared {
+    /// Who is connected.
+    connected: Mutex<BTreeSet<PeerId>>,
+    /// Who of them speaks bitswap.
+    speakers: Mutex<BTreeSet<PeerId>>,
+    /// Where this host can be reached.
+    addresses: Mutex<Vec<Multiaddr>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The host.
+pub(crate) struct Host {
+    key: Keypair,
+    config: SwarmConfig,
+    shared: Arc<Shared>,
+    orders: mpsc::Sender<Command>,
+    /// Until it is started.
+    commands: Mutex<Option<mpsc::Receiver<Command>>>,
+    bitswap: Arc<Bitswap>,
+    turns: Semaphore,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("connected", &lock(&self.shared.connected).len()).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// A host that does nothing until it is [started](Self::start), and then serves these blocks.
+    pub(crate) fn new(key: Keypair, config: SwarmConfig, blocks: Arc<Blockstore>) -> Self {
+        let (orders, commands) = mpsc::channel(COMMANDS_MAX);
+        let shared = Arc::<Shared>::default();
+        let streams = Streams { orders: orders.clone(), shared: Arc::clone(&shared) };
+        let bitswap = Arc::new(Bitswap::new(Arc::new(streams), Arc::new(Stored(blocks))));
+        let turns = Semaphore::new(WANTS_AT_ONCE);
+        Self { key, config, shared, orders, commands: Mutex::new(Some(commands)), bitswap, turns }
+    }
+
+    /// Listens, and takes part in the network until the scope is told to stop.
+    ///
+    /// # Errors
+    /// When it can listen nowhere, or was started before.
+    pub(crate) async fn start(&self, tasks: &TaskScope) -> Result<(), StartError> {
+        let failed = |reason: String| StartError { component: "embedded", reason };
+        let Some(commands) = lock(&self.commands).take() else { return Err(failed("it was started before".into())) };
+        let driver = Driver::bind(&self.key, &self.config, Arc::clone(&self.shared), commands, &self.bitswap);
+        tasks.spawn("ipfs swarm", driver.await.map_err(failed)?.run(tasks.clone()));
+        tasks.spawn_until_stopped("ipfs bitswap", Arc::clone(&self.bitswap).run());
+        Ok(())
+    }
+
+    /// Who is connected.
+    pub(crate) fn connected(&self) -> Vec<PeerId> {
+        lock(&self.shared.connected).iter().copied().collect()
+    }
+
+    /// Where it can be reached, each with its name at the end.
+    pub(crate) fn addresses(&self) -> Vec<Multiaddr> {
+        let me = self.key.public().to_peer_id();
+        let addresses = lock(&self.shared.addresses).clone();
+        addresses.into_iter().filter_map(|address| address.with_p2p(me).ok()).collect()
+    }
+
+    /// Connects to a peer, unless it is connected.
+    ///
+    /// # Errors
+    /// When it does not say which peer it is, or cannot be reached.
+    pub(crate) async fn connect(&self, address: &Multiaddr) -> Result<(), NetError> {
+        let (rest, peer) = cluster_transport::split(address);
+        let Some(peer) = peer else {
+            let text = format!("{address} does not say which peer it is: it must end with /p2p/<id>");
+            return Err(NetError::Closed(text));
+        };
+        let (reply, answer) = oneshot::channel();
+        let dial = async {
+            let order = Command::Connect { peer, addresses: vec![rest], reply };
+            self.orders.send(order).await.map_err(|_| stopped())?;
+            let dialed = answer.await.map_err(|_| stopped())?;
+            dialed.map_err(|reason| NetError::Unreachable { peer, reason })
+        };
+        let late = || NetError::Unreachable { peer, reason: format!("it did not answer within {CONNECT_MAX:?}") };
+        timeout(CONNECT_MAX, dial).await.map_err(|_| late())?
+    }
+}
+
+fn stopped() -> NetError {
+    NetError::Closed("the embedded IPFS node is not connected to the IPFS network".into())
+}
+
+#[async_trait]
+impl BlockExchange for Host {
+    async fn get(&self, cid: &Cid) -> Result<Block, NetError> {
+        let _turn = self.turns.acquire().await.map_err(|_| stopped())?;
+        match timeout(GET_MAX, self.bitswap.get(cid.0)).await {
+            Ok(Ok(data)) => Ok(Block { cid: *cid, data }),
+            Ok(Err(busy)) => Err(NetError::Closed(busy.to_string())),
+            Err(_) => Err(NetError::NotFound(cid.to_string())),
+        }
+    }
+}
+
+/// What strangers are served: every block that is stored.
+struct Stored(Arc<Blockstore>);
+
+impl bitswap::Blocks for Stored {
+    fn get(&self, cid: &cid::Cid) -> Option<Bytes> {
+        self.0.get(cid).ok().flatten()
+    }
+
+    fn size(&self, cid: &cid::Cid) -> Option<usize> {
+        self.0.size(cid).ok().flatten().and_then(|bytes| usize::try_from(bytes).ok())
+    }
+}
+
+/// The streams of bitswap.
+struct Streams {
+    orders: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+impl bitswap::Network for Streams {
+    fn peers(&self) -> BTreeSet<PeerId> {
+        lock(&self.shared.speakers).clone()
+    }
+
+    fn open(&self, peer: PeerId) -> BoxFuture<'static, io::Result<(Box<dyn Link>, Version)>> {
+        let (orders, shared) = (self.orders.clone(), Arc::clone(&self.shared));
+        async move {
+            let (stream, protocol) = open(&orders, peer).await.map_err(|error| {
+                // It said that it does; whoever does not is left alone from now on.
+                if matches!(error, OpenError::Unsupported(_)) {
+                    lock(&shared.speakers).remove(&peer);
+                }
+                io::Error::other(error)
+            })?;
+            Ok((Box::new(stream) as Box<dyn Link>, Version::of(protocol.as_ref())))
+        }
+        .boxed()
+    }
+}
+
+async fn open(orders: &mpsc::Sender<Command>, peer: PeerId) -> Result<(Stream, StreamProtocol), OpenError> {
+    let protocols = PROTOCOLS.into_iter().map(StreamProtocol::new).collect();
+    let (reply, answer) = oneshot::channel();
+    let order = Command::Open { peer, protocols, reply };
+    orders.send(order).await.map_err(|_| OpenError::NotConnected)?;
+    answer.await.map_err(|_| OpenError::NotConnected)?
+}
