@@ -147,6 +147,12 @@ impl Bitswap {
         }
     }
 
+    /// Who of those who are connected gave the last blocks.
+    #[must_use]
+    pub fn givers(&self) -> BTreeSet<PeerId> {
+        self.state().wants.givers().iter().copied().collect()
+    }
+
     fn want(&self, cid: Cid) -> Result<(broadcast::Receiver<Bytes>, Caller<'_>), Busy> {
         let peers = self.network.peers();
         let mut state = self.state();

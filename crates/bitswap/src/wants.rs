@@ -61,6 +61,11 @@ impl<P: Copy + Ord> Wants<P> {
         self.wants.is_empty()
     }
 
+    /// Who gave the last blocks.
+    pub(crate) fn givers(&self) -> &[P] {
+        &self.givers
+    }
+
     /// How much is wanted.
     pub(crate) fn len(&self) -> usize {
         self.wants.len()

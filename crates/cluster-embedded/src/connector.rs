@@ -99,8 +99,9 @@ impl Embedded {
         let store = store.map_err(|e| failed(e.to_string()))?;
         let (store, id) = (Arc::new(store), key.public().to_peer_id());
         let swarm = config.swarm.clone();
-        let outside = swarm.enabled.then(|| Arc::new(Host::new(key, swarm, Arc::clone(&store))));
         let (pins, clock) = (Pins::new(parts.store), parts.clock);
+        let host = || Arc::new(Host::new(key, swarm.clone(), Arc::clone(&store), pins.clone(), Arc::clone(&clock)));
+        let outside = swarm.enabled.then(host);
         let shelf = Shelf { config, store, pins, sources: Sources::new(parts.exchange, outside), clock };
         Ok(Self { shelf: Arc::new(shelf), id, folder: parts.folder, wanted: parts.wanted.map(Arc::new) })
     }

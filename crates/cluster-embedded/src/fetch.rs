@@ -93,7 +93,11 @@ impl Shelf {
             shelf.store.commit(&lease)?;
             shelf.pins.set(&cid, max_depth).map_err(BlockError::from)
         })
-        .await
+        .await?;
+        if let Some(host) = &self.sources.outside {
+            host.holds(cid);
+        }
+        Ok(())
     }
 
     async fn bring(self: &Arc<Self>, root: Cid, progress: Option<ProgressSink>) -> Result<(), ConnectorError> {

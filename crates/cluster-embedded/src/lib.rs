@@ -18,4 +18,4 @@ mod swarm;
 
 pub use config::EmbeddedConfig;
 pub use connector::{Embedded, Parts};
-pub use swarm::SwarmConfig;
+pub use swarm::{Dht, SwarmConfig};

@@ -5,6 +5,7 @@ use cluster_types::{Cid, IpfsPin, IpfsPinStatus};
 use std::ops::Bound;
 use std::sync::Arc;
 
+#[derive(Clone)]
 pub(crate) struct Pins {
     store: Arc<dyn Datastore>,
 }

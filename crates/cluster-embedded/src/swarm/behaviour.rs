@@ -1,9 +1,11 @@
 //! The parts of the swarm.
 
-use super::config::SwarmConfig;
+use super::config::{Dht, SwarmConfig};
+use super::dht;
 use bitswap::PROTOCOLS;
 use cluster_transport::streams;
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{NetworkBehaviour, StreamProtocol};
 use libp2p::{identify, ping};
 use libp2p_identity::Keypair;
@@ -29,6 +31,7 @@ pub(super) struct Behaviour {
     identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub(super) streams: streams::Behaviour,
+    pub(super) dht: Toggle<dht::Behaviour>,
 }
 
 impl Behaviour {
@@ -41,6 +44,7 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_EVERY)),
             streams: streams::Behaviour::new(protocols),
+            dht: (config.dht != Dht::Off).then(|| dht::behaviour(key.public().to_peer_id())).into(),
         }
     }
 }

@@ -1,8 +1,24 @@
 //! Keys below `swarm`: whether and how the node takes part in the IPFS network.
 
 use cluster_component::config::ConfigError;
-use cluster_types::{Multiaddr, PeerId};
+use cluster_types::{GoDuration, Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What part the node has in the table of who has what (the DHT).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dht {
+    /// It asks; it answers too if an address that it listens on or announces can be reached from everywhere.
+    #[default]
+    Auto,
+    /// It asks and does not answer.
+    Client,
+    /// It asks and answers.
+    Server,
+    /// None: only who is connected is asked for blocks, and nobody is told what is here.
+    Off,
+}
 
 /// How the node takes part in the IPFS network. It does not unless that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +33,14 @@ pub struct SwarmConfig {
     pub announce_multiaddresses: Vec<String>,
     /// Peers that it stays connected to, each with `/p2p/<id>` at its end. Default none.
     pub peers: Vec<String>,
+    /// Peers by which it comes into the DHT, each with `/p2p/<id>` at its end. Default none, without which nobody but
+    /// those who are connected is found.
+    pub bootstrap: Vec<String>,
+    /// What part it has in the DHT: `auto`, `client`, `server` or `off`. Default `auto`.
+    pub dht: Dht,
+    /// How often others are told again which roots are pinned here; nothing: they are never told. Default `22h`, since
+    /// they forget after 48 h.
+    pub reprovide_interval: GoDuration,
     /// Connections above which the oldest are ended, those to `peers` excepted. Default 200.
     pub connections_max: u32,
 }
@@ -28,6 +52,9 @@ impl Default for SwarmConfig {
             listen_multiaddresses: vec!["/ip4/0.0.0.0/tcp/4001".into()],
             announce_multiaddresses: Vec::new(),
             peers: Vec::new(),
+            bootstrap: Vec::new(),
+            dht: Dht::Auto,
+            reprovide_interval: GoDuration::from_secs(22 * 3_600),
             connections_max: 200,
         }
     }
@@ -48,20 +75,29 @@ impl SwarmConfig {
                 return wrong(key, format!("holds no address: {text:?} (such as /ip4/0.0.0.0/tcp/4001)"));
             }
         }
-        if let Some(text) = self.peers.iter().find(|text| named(text).is_none()) {
-            let form = "/ip4/192.0.2.1/tcp/4001/p2p/<id>, over TCP or WebSocket";
-            return wrong("peers", format!("holds no address of a peer: {text:?} (such as {form})"));
+        for (key, list) in [("peers", &self.peers), ("bootstrap", &self.bootstrap)] {
+            if let Some(text) = list.iter().find(|text| named(text).is_none()) {
+                let form = "/ip4/192.0.2.1/tcp/4001/p2p/<id>, over TCP or WebSocket";
+                return wrong(key, format!("holds no address of a peer: {text:?} (such as {form})"));
+            }
+        }
+        if self.reprovide_interval.0 < 0 {
+            return wrong("reprovide_interval", "must not be less than nothing".into());
         }
         if self.connections_max == 0 {
             return wrong("connections_max", "must be more than nothing".into());
         }
         Ok(())
     }
+}
 
-    /// Whom it stays connected to.
-    pub(crate) fn named_peers(&self) -> Vec<(PeerId, Multiaddr)> {
-        self.peers.iter().filter_map(|text| named(text)).collect()
+/// The peers of a list and where they are; it was checked before.
+pub(crate) fn named_peers(list: &[String]) -> BTreeMap<PeerId, Vec<Multiaddr>> {
+    let mut peers = BTreeMap::<PeerId, Vec<Multiaddr>>::new();
+    for (peer, address) in list.iter().filter_map(|text| named(text)) {
+        peers.entry(peer).or_default().push(address);
     }
+    peers
 }
 
 /// A peer and where it is.
@@ -89,6 +125,8 @@ mod tests {
         };
         assert!(wrong(|c| c.listen_multiaddresses = vec!["4001".into()]).contains("swarm.listen_multiaddresses"));
         assert!(wrong(|c| c.peers = vec!["/ip4/192.0.2.1/tcp/4001".into()]).contains("swarm.peers"));
+        assert!(wrong(|c| c.bootstrap = vec!["/dnsaddr/example.org".into()]).contains("swarm.bootstrap"));
+        assert!(wrong(|c| c.reprovide_interval = GoDuration(-1)).contains("swarm.reprovide_interval"));
         assert!(wrong(|c| c.connections_max = 0).contains("swarm.connections_max"));
     }
 }

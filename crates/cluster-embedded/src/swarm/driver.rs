@@ -1,12 +1,13 @@
 //! The task that drives the swarm: one loop, which never waits for anything but the next thing to do.
 
 use super::behaviour::{Behaviour, BehaviourEvent};
-use super::config::{SwarmConfig, addresses};
+use super::config::{Dht, SwarmConfig, addresses, named_peers};
+use super::dht::{self, Questions};
 use super::{Command, Shared, lock};
 use bitswap::{Bitswap, PROTOCOLS};
 use cluster_component::tasks::TaskScope;
 use cluster_transport::streams::Inbound;
-use cluster_transport::{Options, Shares};
+use cluster_transport::{Kind, Options, Shares, kind};
 use cluster_types::{Multiaddr, PeerId};
 use futures::StreamExt;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
@@ -37,20 +38,25 @@ const SILENCES_MAX: u8 = 2;
 
 /// Drives the swarm.
 pub(super) struct Driver {
-    swarm: Swarm<Behaviour>,
+    pub(super) swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     bitswap: Arc<Bitswap>,
     shares: Shares,
     connections_max: usize,
+    pub(super) wanted_dht: Dht,
     /// Whom it stays connected to.
     peers: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// By whom it comes into the table.
+    bootstrap: BTreeMap<PeerId, Vec<Multiaddr>>,
+    /// What the table is being asked.
+    pub(super) questions: Questions,
     /// Where it can be reached, as the operator says.
     announced: Vec<Multiaddr>,
     /// Dials that somebody waits for.
     dials: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), String>>)>,
-    /// Since when peers are connected.
-    since: BTreeMap<PeerId, Instant>,
+    /// Who is connected, since when and at what address.
+    pub(super) standing: BTreeMap<PeerId, (Instant, Multiaddr)>,
     /// Connections whose pings fail.
     silent: HashMap<ConnectionId, u8>,
 }
@@ -71,25 +77,23 @@ impl Driver {
             .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
         let mut swarm = Swarm::new(transport, Behaviour::new(key, config), key.public().to_peer_id(), with);
         let announced = addresses(&config.announce_multiaddresses);
-        announced.iter().for_each(|address| swarm.add_external_address(address.clone()));
         let listened = addresses(&config.listen_multiaddresses);
         let setting = "ipfs_connector.embedded.swarm.listen_multiaddresses";
         cluster_transport::listen(&mut swarm, &listened, setting).await?;
-        let mut peers = BTreeMap::<PeerId, Vec<Multiaddr>>::new();
-        for (peer, address) in config.named_peers() {
-            peers.entry(peer).or_default().push(address);
-        }
-        let driver = Self {
+        let mut driver = Self {
             swarm,
             commands,
             shared,
             bitswap: Arc::clone(bitswap),
             shares: Shares::new(STREAMS_PER_PEER_MAX, STREAMS_MAX),
             connections_max: usize::try_from(config.connections_max).unwrap_or(usize::MAX),
-            peers,
+            wanted_dht: config.dht,
+            peers: named_peers(&config.peers),
+            bootstrap: named_peers(&config.bootstrap),
+            questions: Questions::default(),
             announced,
             dials: HashMap::new(),
-            since: BTreeMap::new(),
+            standing: BTreeMap::new(),
             silent: HashMap::new(),
         };
         driver.tell_addresses();
@@ -119,6 +123,8 @@ impl Driver {
         match command {
             Command::Connect { peer, addresses, reply } => self.connect(peer, addresses, reply),
             Command::Open { peer, protocols, reply } => self.swarm.behaviour_mut().streams.open(peer, protocols, reply),
+            Command::Find { cid } => self.find(cid),
+            Command::Provide { cid, reply } => self.provide(cid, reply),
         }
     }
 
@@ -138,9 +144,11 @@ impl Driver {
         }
     }
 
-    /// Dials those whom it stays connected to.
+    /// Dials those whom it stays connected to, and those by whom it comes into the table while nobody is there.
     fn dial_peers(&mut self) {
-        for (peer, addresses) in &self.peers {
+        let alone = self.wanted_dht != Dht::Off && !self.is_in_table();
+        let bootstrap = self.bootstrap.iter().filter(|_| alone);
+        for (peer, addresses) in self.peers.iter().chain(bootstrap) {
             let options = DialOpts::peer_id(*peer)
                 .addresses(addresses.clone())
                 .condition(PeerCondition::DisconnectedAndNotDialing)
@@ -155,15 +163,17 @@ impl Driver {
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>, tasks: &TaskScope) {
         match event {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event, tasks),
-            SwarmEvent::ConnectionEstablished { peer_id, num_established, .. } if num_established.get() == 1 => {
-                self.connected(peer_id);
+            SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. }
+                if num_established.get() == 1 =>
+            {
+                self.connected(peer_id, endpoint.get_remote_address().clone());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 self.silent.remove(&connection_id);
                 if num_established == 0 {
                     let cause = cause.map(|cause| cause.to_string());
                     tracing::debug!(peer = %peer_id, cause, "no longer connected");
-                    self.since.remove(&peer_id);
+                    self.standing.remove(&peer_id);
                     lock(&self.shared.connected).remove(&peer_id);
                     lock(&self.shared.speakers).remove(&peer_id);
                 }
@@ -185,8 +195,8 @@ impl Driver {
         }
     }
 
-    fn connected(&mut self, peer: PeerId) {
-        self.since.insert(peer, Instant::now());
+    fn connected(&mut self, peer: PeerId, address: Multiaddr) {
+        self.standing.insert(peer, (Instant::now(), address));
         lock(&self.shared.connected).insert(peer);
         let waiting: Vec<ConnectionId> =
             self.dials.iter().filter(|(_, (other, _))| *other == peer).map(|(id, _)| *id).collect();
@@ -196,13 +206,19 @@ impl Driver {
         self.trim(peer);
     }
 
-    /// Ends the oldest connections of too many. Whoever comes last stays: it may be one that is needed now.
+    /// Ends the oldest connections of too many, those to peers that gave blocks last. Whoever comes last stays: it may be
+    /// one that is needed now.
     fn trim(&mut self, newest: PeerId) {
-        let excess = self.since.len().saturating_sub(self.connections_max);
-        let free = self.since.iter().filter(|(peer, _)| **peer != newest && !self.peers.contains_key(peer));
-        let mut free: Vec<(Instant, PeerId)> = free.map(|(peer, since)| (*since, *peer)).collect();
+        let excess = self.standing.len().saturating_sub(self.connections_max);
+        if excess == 0 {
+            return;
+        }
+        let givers = self.bitswap.givers();
+        let free = self.standing.iter().filter(|(peer, _)| **peer != newest && !self.peers.contains_key(peer));
+        let mut free: Vec<(bool, Instant, PeerId)> =
+            free.map(|(peer, (since, _))| (givers.contains(peer), *since, *peer)).collect();
         free.sort();
-        for (_, peer) in free.into_iter().take(excess) {
+        for (_, _, peer) in free.into_iter().take(excess) {
             tracing::debug!(%peer, "disconnected: too many are connected");
             let _not_connected = self.swarm.disconnect_peer_id(peer);
         }
@@ -213,12 +229,17 @@ impl Driver {
             BehaviourEvent::Streams(inbound) => self.serve(inbound, tasks),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 let speaks = info.protocols.iter().any(|protocol| PROTOCOLS.contains(&protocol.as_ref()));
-                if speaks && self.since.contains_key(&peer_id) {
+                let Some((_, address)) = self.standing.get(&peer_id) else { return };
+                if speaks {
                     lock(&self.shared.speakers).insert(peer_id);
                 }
+                let answers = info.protocols.contains(&dht::PROTOCOL);
+                let noted = if answers { dht::to_note(&info.listen_addrs, address) } else { Vec::new() };
+                self.note_in_table(peer_id, &noted);
             }
             BehaviourEvent::Identify(_) => {}
             BehaviourEvent::Ping(event) => self.on_ping(&event),
+            BehaviourEvent::Dht(event) => self.on_table(event),
             BehaviourEvent::Limits(never) => match never {},
         }
     }
@@ -251,8 +272,21 @@ impl Driver {
         }
     }
 
-    fn tell_addresses(&self) {
-        let all = self.announced.iter().chain(self.swarm.listeners()).cloned().collect();
+    /// Notes where this host can be reached, and what that means for its part in the table.
+    fn tell_addresses(&mut self) {
+        let all: Vec<Multiaddr> = self.announced.iter().chain(self.swarm.listeners()).cloned().collect();
+        // Others are told in the table what is reached from everywhere; where nothing is, it is a network of its own.
+        let public = |address: &&Multiaddr| kind(address) == Kind::Public || self.announced.contains(address);
+        let external: Vec<Multiaddr> = all.iter().filter(public).cloned().collect();
+        let external = if external.is_empty() { all.clone() } else { external };
+        for gone in self.swarm.external_addresses().filter(|a| !external.contains(a)).cloned().collect::<Vec<_>>() {
+            self.swarm.remove_external_address(&gone);
+        }
+        external.iter().for_each(|address| self.swarm.add_external_address(address.clone()));
+        let mode = dht::mode(self.wanted_dht, &external);
+        if let Some(table) = self.swarm.behaviour_mut().dht.as_mut() {
+            table.set_mode(Some(mode));
+        }
         *lock(&self.shared.addresses) = all;
     }
 }

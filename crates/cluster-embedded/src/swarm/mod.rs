@@ -5,16 +5,21 @@
 
 mod behaviour;
 mod config;
+mod dht;
 mod driver;
+mod provide;
+mod records;
+mod routing;
 
-pub use config::SwarmConfig;
+pub use config::{Dht, SwarmConfig};
 
+use crate::pins::Pins;
 use crate::store::Blockstore;
 use async_trait::async_trait;
 use bitswap::{Bitswap, Link, PROTOCOLS, Version};
 use bytes::Bytes;
 use cluster_component::errors::{NetError, StartError};
-use cluster_component::ports::{Block, BlockExchange};
+use cluster_component::ports::{Block, BlockExchange, Clock};
 use cluster_component::tasks::TaskScope;
 use cluster_transport::streams::{OpenError, Opened};
 use cluster_types::{Cid, Multiaddr, PeerId};
@@ -23,13 +28,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use libp2p::swarm::{Stream, StreamProtocol};
 use libp2p_identity::Keypair;
+use provide::Provider;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{sleep, timeout};
 
 /// Orders that may wait for the swarm. Those who give one wait for its answer, so that this is a bound on callers.
 const COMMANDS_MAX: usize = 256;
@@ -44,12 +50,25 @@ const WANTS_AT_ONCE: usize = 256;
 /// How long a block is waited for before the next one that waits has its turn; it may be asked for again.
 const GET_MAX: Duration = Duration::from_secs(30);
 
+/// How long those who are connected have for a block before others who have it are looked for.
+const FIND_AFTER: Duration = Duration::from_secs(1);
+
+/// How long after that they are looked for again: the last search was given up by then, or was not begun.
+const FIND_AGAIN: Duration = Duration::from_secs(20);
+
+/// Roots that wait for others to be told of them. More wait for the next round.
+const FRESH_MAX: usize = 1_024;
+
 /// Orders of the handle to the driver.
 enum Command {
     /// Connect to a peer at these addresses. An error is why not.
     Connect { peer: PeerId, addresses: Vec<Multiaddr>, reply: oneshot::Sender<Result<(), String>> },
     /// Open a stream of any of these protocols on a connection that is there.
     Open { peer: PeerId, protocols: Vec<StreamProtocol>, reply: Opened },
+    /// Look for others who have a block, and connect to them.
+    Find { cid: Cid },
+    /// Tell others that a block is here. An error is why not.
+    Provide { cid: Cid, reply: oneshot::Sender<Result<(), String>> },
 }
 
 /// What the handle and the driver share.
@@ -61,6 +80,8 @@ struct Shared {
     speakers: Mutex<BTreeSet<PeerId>>,
     /// Where this host can be reached.
     addresses: Mutex<Vec<Multiaddr>>,
+    /// Whether anybody is in the table of who has what.
+    known: watch::Sender<bool>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,9 +95,17 @@ pub(crate) struct Host {
     shared: Arc<Shared>,
     orders: mpsc::Sender<Command>,
     /// Until it is started.
-    commands: Mutex<Option<mpsc::Receiver<Command>>>,
+    unstarted: Mutex<Option<Unstarted>>,
+    /// What was pinned just now.
+    fresh: mpsc::Sender<Cid>,
     bitswap: Arc<Bitswap>,
     turns: Semaphore,
+}
+
+/// What is given to its tasks.
+struct Unstarted {
+    commands: mpsc::Receiver<Command>,
+    provider: Provider,
 }
 
 impl fmt::Debug for Host {
@@ -87,13 +116,23 @@ impl fmt::Debug for Host {
 
 impl Host {
     /// A host that does nothing until it is [started](Self::start), and then serves these blocks.
-    pub(crate) fn new(key: Keypair, config: SwarmConfig, blocks: Arc<Blockstore>) -> Self {
+    pub(crate) fn new(
+        key: Keypair,
+        config: SwarmConfig,
+        blocks: Arc<Blockstore>,
+        pins: Pins,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let shared = Arc::<Shared>::default();
         let streams = Streams { orders: orders.clone(), shared: Arc::clone(&shared) };
         let bitswap = Arc::new(Bitswap::new(Arc::new(streams), Arc::new(Stored(blocks))));
         let turns = Semaphore::new(WANTS_AT_ONCE);
-        Self { key, config, shared, orders, commands: Mutex::new(Some(commands)), bitswap, turns }
+        let (fresh, new) = mpsc::channel(FRESH_MAX);
+        let (interval, known) = (config.reprovide_interval.get(), shared.known.subscribe());
+        let provider = Provider { orders: orders.clone(), pins, clock, interval, fresh: new, known };
+        let unstarted = Mutex::new(Some(Unstarted { commands, provider }));
+        Self { key, config, shared, orders, unstarted, fresh, bitswap, turns }
     }
 
     /// Listens, and takes part in the network until the scope is told to stop.
@@ -102,11 +141,30 @@ impl Host {
     /// When it can listen nowhere, or was started before.
     pub(crate) async fn start(&self, tasks: &TaskScope) -> Result<(), StartError> {
         let failed = |reason: String| StartError { component: "embedded", reason };
-        let Some(commands) = lock(&self.commands).take() else { return Err(failed("it was started before".into())) };
+        let Some(Unstarted { commands, provider }) = lock(&self.unstarted).take() else {
+            return Err(failed("it was started before".into()));
+        };
         let driver = Driver::bind(&self.key, &self.config, Arc::clone(&self.shared), commands, &self.bitswap);
         tasks.spawn("ipfs swarm", driver.await.map_err(failed)?.run(tasks.clone()));
         tasks.spawn_until_stopped("ipfs bitswap", Arc::clone(&self.bitswap).run());
+        if self.config.dht != Dht::Off && self.config.reprovide_interval.0 > 0 {
+            tasks.spawn_until_stopped("ipfs provide", provider.run());
+        }
         Ok(())
+    }
+
+    /// A root is held here: others shall know.
+    pub(crate) fn holds(&self, cid: Cid) {
+        let _next_round = self.fresh.try_send(cid);
+    }
+
+    /// Looks for others who have a block, for as long as it is polled.
+    async fn find(&self, cid: Cid) -> std::convert::Infallible {
+        sleep(FIND_AFTER).await;
+        loop {
+            let _stopped = self.orders.send(Command::Find { cid }).await;
+            sleep(FIND_AGAIN).await;
+        }
     }
 
     /// Who is connected.
@@ -151,7 +209,14 @@ fn stopped() -> NetError {
 impl BlockExchange for Host {
     async fn get(&self, cid: &Cid) -> Result<Block, NetError> {
         let _turn = self.turns.acquire().await.map_err(|_| stopped())?;
-        match timeout(GET_MAX, self.bitswap.get(cid.0)).await {
+        let get = async {
+            tokio::select! {
+                biased;
+                got = self.bitswap.get(cid.0) => got,
+                never = self.find(*cid) => match never {},
+            }
+        };
+        match timeout(GET_MAX, get).await {
             Ok(Ok(data)) => Ok(Block { cid: *cid, data }),
             Ok(Err(busy)) => Err(NetError::Closed(busy.to_string())),
             Err(_) => Err(NetError::NotFound(cid.to_string())),

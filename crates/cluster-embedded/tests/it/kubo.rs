@@ -129,7 +129,7 @@ async fn content_of_a_kubo_is_pinned_here() {
     let member = Member::start(open_to_others()).await;
     member.connect(kubo.address()).await;
     for root in [root, directory] {
-        member.made.node.pin(&recursive(root), None).await.expect("pinned");
+        member.pin(&recursive(root)).await.expect("pinned");
     }
 
     assert_eq!(read(&member, root).await, content);

@@ -31,8 +31,26 @@ pub(crate) fn node_with(
     exchange: Option<Arc<dyn BlockExchange>>,
     wanted: Option<Wanted>,
 ) -> Made {
-    let folder = tempfile::tempdir().expect("temp folder");
-    let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(ManualClock::default()));
+    open(config, tempfile::tempdir().expect("temp folder"), Arc::new(MemoryStore::new()), exchange, wanted)
+}
+
+/// Opens the node of a folder anew, as after the process ended.
+pub(crate) fn reopen(folder: TempDir, store: MemoryStore) -> Made {
+    reopen_with(EmbeddedConfig::default(), folder, Arc::new(store))
+}
+
+pub(crate) fn reopen_with(config: EmbeddedConfig, folder: TempDir, store: Arc<MemoryStore>) -> Made {
+    open(config, folder, store, None, None)
+}
+
+fn open(
+    config: EmbeddedConfig,
+    folder: TempDir,
+    store: Arc<MemoryStore>,
+    exchange: Option<Arc<dyn BlockExchange>>,
+    wanted: Option<Wanted>,
+) -> Made {
+    let clock = Arc::new(ManualClock::default());
     let parts = Parts {
         folder: folder.path().to_path_buf(),
         store: Arc::clone(&store) as _,
@@ -41,20 +59,6 @@ pub(crate) fn node_with(
         wanted,
     };
     let node = Arc::new(Embedded::open(config, parts).expect("opened"));
-    Made { node, folder, store, clock }
-}
-
-/// Opens the node of a folder anew, as after the process ended.
-pub(crate) fn reopen(folder: TempDir, store: MemoryStore) -> Made {
-    let (store, clock) = (Arc::new(store), Arc::new(ManualClock::default()));
-    let parts = Parts {
-        folder: folder.path().to_path_buf(),
-        store: Arc::clone(&store) as _,
-        clock: Arc::clone(&clock) as _,
-        exchange: None,
-        wanted: None,
-    };
-    let node = Arc::new(Embedded::open(EmbeddedConfig::default(), parts).expect("opened again"));
     Made { node, folder, store, clock }
 }
 

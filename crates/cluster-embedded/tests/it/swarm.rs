@@ -1,17 +1,20 @@
 //! The node as a member of the IPFS network: nodes that fetch from each other, and peers that mean no good.
 
 use crate::liar::Liar;
-use crate::support::{Made, bytes, file, node_with, put, read, recursive, stream_of};
+use crate::support::{Made, bytes, file, node_with, put, read, recursive, reopen_with, stream_of};
 use async_trait::async_trait;
 use cluster_component::component::{Component, IpfsConnector};
-use cluster_component::errors::NetError;
+use cluster_component::errors::{ConnectorError, NetError};
 use cluster_component::ports::{Block, BlockExchange};
 use cluster_component::tasks::TaskScope;
-use cluster_embedded::{EmbeddedConfig, SwarmConfig};
+use cluster_datastore::MemoryStore;
+use cluster_embedded::{Dht, EmbeddedConfig, SwarmConfig};
 use cluster_testkit::{TokioSpawn, eventually};
-use cluster_types::{Cid, IpfsPinStatus, Multiaddr, PeerId};
+use cluster_types::{Cid, IpfsPinStatus, Multiaddr, PeerId, Pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
 
 /// A node that takes part in the network.
 pub(crate) struct Member {
@@ -30,7 +33,14 @@ impl Member {
     }
 
     async fn start_with(swarm: SwarmConfig, members: Option<Arc<dyn BlockExchange>>) -> Self {
-        let made = node_with(EmbeddedConfig { swarm, ..EmbeddedConfig::default() }, members, None);
+        Self::run(node_with(EmbeddedConfig { swarm, ..EmbeddedConfig::default() }, members, None)).await
+    }
+
+    async fn start_again(swarm: SwarmConfig, folder: TempDir, store: Arc<MemoryStore>) -> Self {
+        Self::run(reopen_with(EmbeddedConfig { swarm, ..EmbeddedConfig::default() }, folder, store)).await
+    }
+
+    async fn run(made: Made) -> Self {
         let tasks = TaskScope::new(Arc::new(TokioSpawn));
         Component::start(Arc::clone(&made.node), &tasks).await.expect("started");
         Self { made, tasks }
@@ -46,6 +56,12 @@ impl Member {
 
     pub(crate) async fn peers(&self) -> Vec<PeerId> {
         self.made.node.swarm_peers().await.expect("told")
+    }
+
+    /// Pins; the time for it is real, since the node's own clock stands still.
+    pub(crate) async fn pin(&self, pin: &Pin) -> Result<(), ConnectorError> {
+        let work = self.made.node.pin(pin, None);
+        tokio::time::timeout(Duration::from_secs(60), work).await.expect("it has an end")
     }
 
     pub(crate) async fn connect(&self, address: Multiaddr) {
@@ -79,7 +95,7 @@ async fn what_a_connected_node_holds_is_fetched_from_it() {
     put(&holder.made.node, &blocks).await;
 
     wanter.connect(holder.address().await).await;
-    wanter.made.node.pin(&recursive(root), None).await.expect("fetched");
+    wanter.pin(&recursive(root)).await.expect("fetched");
 
     assert_eq!(read(&wanter.made.node, root).await, content);
     assert_eq!(wanter.made.node.pin_ls_cid(&recursive(root)).await, Ok(IpfsPinStatus::Recursive));
@@ -96,7 +112,7 @@ async fn origins_of_a_pin_are_connected_to() {
     let mut pin = recursive(root);
     pin.options.origins = Some(vec![holder.address().await]);
 
-    wanter.made.node.pin(&pin, None).await.expect("fetched from the origin");
+    wanter.pin(&pin).await.expect("fetched from the origin");
 
     wanter.stop().await;
     holder.stop().await;
@@ -111,7 +127,7 @@ async fn peers_of_the_configuration_are_connected_to() {
 
     // It is wanted before anybody has it.
     let pin = recursive(root);
-    let (pinned, ()) = tokio::join!(wanter.made.node.pin(&pin, None), put(&holder.made.node, &blocks));
+    let (pinned, ()) = tokio::join!(wanter.pin(&pin), put(&holder.made.node, &blocks));
 
     pinned.expect("fetched");
     wanter.stop().await;
@@ -135,7 +151,7 @@ async fn who_promises_everything_and_gives_nothing_holds_nobody_up() {
         () = eventually("both were asked", || promises.asked() > 0 && deaf.asked() > 0) => {}
     }
     wanter.connect(holder.address().await).await;
-    work.await.expect("fetched from who has it");
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("it has an end").expect("fetched from who has it");
 
     promises.stop();
     deaf.stop();
@@ -157,7 +173,7 @@ async fn a_pin_that_nobody_has_does_not_keep_others_waiting() {
         let pin = recursive(root);
         tokio::select! {
             done = &mut stuck => panic!("nobody has it: {done:?}"),
-            pinned = wanter.made.node.pin(&pin, None) => pinned.expect("fetched"),
+            pinned = wanter.pin(&pin) => pinned.expect("fetched"),
         }
     }
     drop(stuck);
@@ -217,7 +233,7 @@ async fn members_of_the_cluster_come_first() {
     let wanter = Member::start_with(open_to_others(), Some(Arc::clone(&members) as _)).await;
     wanter.connect(outside.address.clone()).await;
 
-    wanter.made.node.pin(&recursive(root), None).await.expect("fetched");
+    wanter.pin(&recursive(root)).await.expect("fetched");
 
     assert_eq!((members.asked.load(Ordering::SeqCst), outside.asked()), (blocks.len(), 0));
     outside.stop();
@@ -237,4 +253,50 @@ async fn a_port_that_another_has_is_named() {
     assert!(error.contains(&taken) && error.contains("swarm.listen_multiaddresses"), "{error}");
     made.node.block_put(stream_of(&file(b"still usable").1)).await.expect("stored");
     first.stop().await;
+}
+
+/// A node that answers, and two that know it alone.
+async fn table_of_three() -> (Member, Member, Member) {
+    let server = Member::start(SwarmConfig { dht: Dht::Server, ..open_to_others() }).await;
+    let bootstrap = vec![server.address().await.to_string()];
+    let knowing = || SwarmConfig { bootstrap: bootstrap.clone(), ..open_to_others() };
+    (server, Member::start(knowing()).await, Member::start(knowing()).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_it_is_found_by_way_of_others() {
+    let (server, holder, wanter) = table_of_three().await;
+    let content = bytes(14, 50_000);
+    let (root, blocks) = file(&content);
+    put(&holder.made.node, &blocks).await;
+    holder.pin(&recursive(root)).await.expect("all is here");
+
+    wanter.pin(&recursive(root)).await.expect("found and fetched");
+
+    assert_eq!(read(&wanter.made.node, root).await, content);
+    assert!(wanter.peers().await.contains(&holder.id().await));
+    for member in [wanter, holder, server] {
+        member.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pinned_before_the_start_is_found_too() {
+    let (root, blocks) = file(&bytes(15, 5_000));
+    let before = node_with(EmbeddedConfig::default(), None, None);
+    put(&before.node, &blocks).await;
+    before.node.pin(&recursive(root), None).await.expect("all is here");
+    before.node.shutdown().await;
+    let Made { folder, store, .. } = before;
+    let server = Member::start(SwarmConfig { dht: Dht::Server, ..open_to_others() }).await;
+    let bootstrap = vec![server.address().await.to_string()];
+    let knowing = || SwarmConfig { bootstrap: bootstrap.clone(), ..open_to_others() };
+    let holder = Member::start_again(knowing(), folder, store).await;
+    let wanter = Member::start(knowing()).await;
+
+    wanter.pin(&recursive(root)).await.expect("found and fetched");
+
+    for member in [wanter, holder, server] {
+        member.stop().await;
+    }
 }
