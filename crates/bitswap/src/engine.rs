@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// Blocks that can be wanted at a time; more are refused.
@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// How long a stream may take to open, or a message to be taken.
 const SEND_MAX: Duration = Duration::from_secs(30);
+
+/// Threads that look for blocks and read them for peers at a time: however many ask, the process has some left for itself.
+const READS_AT_ONCE: usize = 16;
 
 /// After what silence a stream to a peer is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -73,6 +76,8 @@ pub struct Bitswap {
     network: Arc<dyn Network>,
     blocks: Arc<dyn Blocks>,
     state: Mutex<State>,
+    /// Who may look for blocks or read them: see [`READS_AT_ONCE`].
+    reads: Semaphore,
     /// Outboxes have something for whom no task sends yet.
     due: Notify,
     began: Instant,
@@ -120,7 +125,14 @@ impl Bitswap {
     /// Bitswap that does nothing until it is [run](Self::run).
     #[must_use]
     pub fn new(network: Arc<dyn Network>, blocks: Arc<dyn Blocks>) -> Self {
-        Self { network, blocks, state: Mutex::default(), due: Notify::new(), began: Instant::now() }
+        Self {
+            network,
+            blocks,
+            state: Mutex::default(),
+            reads: Semaphore::new(READS_AT_ONCE),
+            due: Notify::new(),
+            began: Instant::now(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,6 +157,12 @@ impl Bitswap {
                 Err(_) => std::future::pending().await,
             }
         }
+    }
+
+    /// Whether any block is waited for.
+    #[must_use]
+    pub fn is_wanting(&self) -> bool {
+        !self.state().waiting.is_empty()
     }
 
     /// Who of those who are connected gave the last blocks.
@@ -240,7 +258,7 @@ impl Bitswap {
         }
         let blocks = Arc::clone(&self.blocks);
         let size = move |cid: Cid| blocks.size(&cid).filter(|size| *size <= BLOCK_MAX).map(|size| (cid, size));
-        tokio::task::spawn_blocking(move || cids.into_iter().filter_map(size).collect()).await.unwrap_or_default()
+        self.reading(move || cids.into_iter().filter_map(size).collect()).await
     }
 
     /// Sends what is to be sent, for as long as it is polled. To be run once.
@@ -377,7 +395,13 @@ impl Bitswap {
             }
             (read, cids.collect())
         };
-        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+        self.reading(read).await
+    }
+
+    /// Runs work that waits for the disk, in turn; what comes to nothing is empty.
+    async fn reading<T: Default + Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let _turn = self.reads.acquire().await; // Never closed.
+        tokio::task::spawn_blocking(work).await.unwrap_or_default()
     }
 
     /// Whether the task that sends to a peer may end.

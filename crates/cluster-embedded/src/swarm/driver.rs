@@ -30,11 +30,28 @@ const STREAMS_MAX: usize = 1_024;
 const NEGOTIATING_MAX: usize = 64;
 
 /// How often peers are dialed that the node should be connected to and is not.
-const DIAL_EVERY: Duration = Duration::from_secs(10);
+const DIAL_EVERY: Duration = Duration::from_secs(5);
+
+/// How long those are dialed who gave blocks and went away, while anything is wanted.
+const LOST_FOR: Duration = Duration::from_secs(600);
+
+/// How many of those are remembered.
+const LOST_MAX: usize = 64;
 
 /// Failures of pings that are reported before the connection is ended. The library tells of the second in a row and
 /// those after it.
 const SILENCES_MAX: u8 = 2;
+
+/// A peer that is connected.
+struct Standing {
+    since: Instant,
+    /// Where it is connected.
+    address: Multiaddr,
+    /// Where it says that it listens.
+    listens: Vec<Multiaddr>,
+    /// Whether it gave blocks.
+    gave: bool,
+}
 
 /// Drives the swarm.
 pub(super) struct Driver {
@@ -55,8 +72,10 @@ pub(super) struct Driver {
     announced: Vec<Multiaddr>,
     /// Dials that somebody waits for.
     dials: HashMap<ConnectionId, (PeerId, oneshot::Sender<Result<(), String>>)>,
-    /// Who is connected, since when and at what address.
-    pub(super) standing: BTreeMap<PeerId, (Instant, Multiaddr)>,
+    /// Who is connected.
+    standing: BTreeMap<PeerId, Standing>,
+    /// Who gave blocks and went away, and when.
+    lost: BTreeMap<PeerId, (Instant, Vec<Multiaddr>)>,
     /// Connections whose pings fail.
     silent: HashMap<ConnectionId, u8>,
 }
@@ -94,6 +113,7 @@ impl Driver {
             announced,
             dials: HashMap::new(),
             standing: BTreeMap::new(),
+            lost: BTreeMap::new(),
             silent: HashMap::new(),
         };
         driver.tell_addresses();
@@ -111,7 +131,10 @@ impl Driver {
                 biased;
                 () = stopping.cancelled() => break,
                 Some(command) = self.commands.recv() => self.obey(command),
-                _ = dial.tick() => self.dial_peers(),
+                _ = dial.tick() => {
+                    self.remember_givers();
+                    self.dial_peers();
+                }
                 event = self.swarm.select_next_some() => self.on_event(event, &tasks),
             }
         }
@@ -144,11 +167,24 @@ impl Driver {
         }
     }
 
-    /// Dials those whom it stays connected to, and those by whom it comes into the table while nobody is there.
+    /// Notes who gave blocks: when they go away it may be too late to ask.
+    fn remember_givers(&mut self) {
+        for giver in self.bitswap.givers() {
+            if let Some(standing) = self.standing.get_mut(&giver) {
+                standing.gave = true;
+            }
+        }
+    }
+
+    /// Dials those whom it stays connected to; those by whom it comes into the table while nobody is there; and those who
+    /// gave blocks and went away, while more is wanted: a pin shall survive that a connection breaks.
     fn dial_peers(&mut self) {
         let alone = self.wanted_dht != Dht::Off && !self.is_in_table();
         let bootstrap = self.bootstrap.iter().filter(|_| alone);
-        for (peer, addresses) in self.peers.iter().chain(bootstrap) {
+        self.lost.retain(|_, (since, _)| since.elapsed() < LOST_FOR);
+        let wanting = self.bitswap.is_wanting();
+        let lost = self.lost.iter().filter(|_| wanting).map(|(peer, (_, addresses))| (peer, addresses));
+        for (peer, addresses) in self.peers.iter().chain(bootstrap).chain(lost) {
             let options = DialOpts::peer_id(*peer)
                 .addresses(addresses.clone())
                 .condition(PeerCondition::DisconnectedAndNotDialing)
@@ -173,7 +209,7 @@ impl Driver {
                 if num_established == 0 {
                     let cause = cause.map(|cause| cause.to_string());
                     tracing::debug!(peer = %peer_id, cause, "no longer connected");
-                    self.standing.remove(&peer_id);
+                    self.gone(peer_id);
                     lock(&self.shared.connected).remove(&peer_id);
                     lock(&self.shared.speakers).remove(&peer_id);
                 }
@@ -195,8 +231,20 @@ impl Driver {
         }
     }
 
+    fn gone(&mut self, peer: PeerId) {
+        self.remember_givers();
+        if let Some(Standing { listens, gave: true, .. }) = self.standing.remove(&peer)
+            && !listens.is_empty()
+            && self.lost.len() < LOST_MAX
+        {
+            self.lost.insert(peer, (Instant::now(), listens));
+        }
+    }
+
     fn connected(&mut self, peer: PeerId, address: Multiaddr) {
-        self.standing.insert(peer, (Instant::now(), address));
+        self.lost.remove(&peer);
+        let standing = Standing { since: Instant::now(), address, listens: Vec::new(), gave: false };
+        self.standing.insert(peer, standing);
         lock(&self.shared.connected).insert(peer);
         let waiting: Vec<ConnectionId> =
             self.dials.iter().filter(|(_, (other, _))| *other == peer).map(|(id, _)| *id).collect();
@@ -216,10 +264,14 @@ impl Driver {
         let givers = self.bitswap.givers();
         let free = self.standing.iter().filter(|(peer, _)| **peer != newest && !self.peers.contains_key(peer));
         let mut free: Vec<(bool, Instant, PeerId)> =
-            free.map(|(peer, (since, _))| (givers.contains(peer), *since, *peer)).collect();
+            free.map(|(peer, standing)| (givers.contains(peer), standing.since, *peer)).collect();
         free.sort();
         for (_, _, peer) in free.into_iter().take(excess) {
             tracing::debug!(%peer, "disconnected: too many are connected");
+            // It is not to be sought again, whatever it gave.
+            if let Some(standing) = self.standing.get_mut(&peer) {
+                standing.listens.clear();
+            }
             let _not_connected = self.swarm.disconnect_peer_id(peer);
         }
     }
@@ -229,12 +281,13 @@ impl Driver {
             BehaviourEvent::Streams(inbound) => self.serve(inbound, tasks),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 let speaks = info.protocols.iter().any(|protocol| PROTOCOLS.contains(&protocol.as_ref()));
-                let Some((_, address)) = self.standing.get(&peer_id) else { return };
+                let Some(standing) = self.standing.get_mut(&peer_id) else { return };
                 if speaks {
                     lock(&self.shared.speakers).insert(peer_id);
                 }
                 let answers = info.protocols.contains(&dht::PROTOCOL);
-                let noted = if answers { dht::to_note(&info.listen_addrs, address) } else { Vec::new() };
+                standing.listens = dht::to_note(&info.listen_addrs, &standing.address);
+                let noted = if answers { standing.listens.clone() } else { Vec::new() };
                 self.note_in_table(peer_id, &noted);
             }
             BehaviourEvent::Identify(_) => {}

@@ -5,6 +5,7 @@ use crate::swarm::{Member, open_to_others};
 use bytes::Bytes;
 use cluster_component::component::IpfsConnector;
 use cluster_component::ports::Block;
+use cluster_embedded::SwarmConfig;
 use cluster_types::{Cid, Multiaddr};
 use dag::file::{FileBuilder, Options};
 use std::io::{BufRead, BufReader, Write};
@@ -35,7 +36,8 @@ impl Kubo {
         String::from_utf8(stdout).expect("text").trim().to_owned()
     }
 
-    fn start(program: &Path) -> Self {
+    /// With this part in the DHT.
+    fn start(program: &Path, routing: &str) -> Self {
         let folder = tempfile::tempdir().expect("temp folder");
         let mut kubo = Self { program: program.to_owned(), folder, daemon: None };
         kubo.run(&["init"]);
@@ -45,7 +47,7 @@ impl Kubo {
             ("Addresses.API", "\"/ip4/127.0.0.1/tcp/0\""),
             ("Addresses.Gateway", "[]"),
             ("Discovery.MDNS.Enabled", "false"),
-            ("Routing.Type", "\"none\""),
+            ("Routing.Type", &format!("\"{routing}\"")),
             ("AutoConf.Enabled", "false"),
             ("AutoTLS.Enabled", "false"),
         ] {
@@ -90,12 +92,12 @@ impl Drop for Kubo {
 }
 
 /// `None`: the test is skipped, and says so.
-fn kubo(test: &str) -> Option<Kubo> {
+fn kubo(test: &str, routing: &str) -> Option<Kubo> {
     let program = std::env::var_os(PROGRAM);
     if program.is_none() {
         eprintln!("{test} was skipped: {PROGRAM} does not name an `ipfs` program");
     }
-    program.map(|program| Kubo::start(Path::new(&program)))
+    program.map(|program| Kubo::start(Path::new(&program), routing))
 }
 
 /// A file as Kubo makes it.
@@ -116,7 +118,7 @@ async fn read(member: &Member, root: Cid) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_of_a_kubo_is_pinned_here() {
-    let Some(kubo) = kubo("content_of_a_kubo_is_pinned_here") else { return };
+    let Some(kubo) = kubo("content_of_a_kubo_is_pinned_here", "none") else { return };
     let content = bytes(21, 5_000_000);
     let root = kubo.add(&[], &content);
     let folder = kubo.folder.path().join("shared");
@@ -141,7 +143,7 @@ async fn content_of_a_kubo_is_pinned_here() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kubo_reads_what_is_here() {
-    let Some(kubo) = kubo("a_kubo_reads_what_is_here") else { return };
+    let Some(kubo) = kubo("a_kubo_reads_what_is_here", "none") else { return };
     let content = bytes(22, 5_000_000);
     let (root, blocks) = large_file(&content);
     let member = Member::start(open_to_others()).await;
@@ -154,4 +156,23 @@ async fn a_kubo_reads_what_is_here() {
     assert!(out.stdout == content, "{} bytes", out.stdout.len());
     assert_eq!(member.peers().await.len(), 1);
     member.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubo_is_asked_who_has_it() {
+    let Some(kubo) = kubo("a_kubo_is_asked_who_has_it", "dhtserver") else { return };
+    let bootstrap = vec![kubo.address().to_string()];
+    let knowing = || SwarmConfig { bootstrap: bootstrap.clone(), ..open_to_others() };
+    let (holder, wanter) = (Member::start(knowing()).await, Member::start(knowing()).await);
+    let (root, blocks) = large_file(&bytes(23, 1_000_000));
+    crate::support::put(&holder.made.node, &blocks).await;
+    holder.pin(&recursive(root)).await.expect("all is here");
+
+    wanter.pin(&recursive(root)).await.expect("found and fetched");
+
+    let holder_id = holder.id().await;
+    assert!(kubo.run(&["routing", "findprovs", &root.to_string()]).contains(&holder_id.to_string()));
+    assert!(wanter.peers().await.contains(&holder_id));
+    wanter.stop().await;
+    holder.stop().await;
 }

@@ -68,9 +68,10 @@ impl Member {
         self.made.node.connect_swarms(&[address]).await.expect("asked");
     }
 
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(self) -> Made {
         self.tasks.stop().await;
         self.made.node.shutdown().await;
+        self.made
     }
 }
 
@@ -299,4 +300,30 @@ async fn what_was_pinned_before_the_start_is_found_too() {
     for member in [wanter, holder, server] {
         member.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gave_blocks_and_went_away_is_sought_again() {
+    let (holder, wanter) = (Member::start(open_to_others()).await, Member::start(open_to_others()).await);
+    let (first, blocks) = file(&bytes(16, 5_000));
+    put(&holder.made.node, &blocks).await;
+    let (second, blocks) = file(&bytes(17, 5_000));
+    put(&holder.made.node, &blocks).await;
+    let address = holder.address().await;
+    wanter.connect(address.clone()).await;
+    wanter.pin(&recursive(first)).await.expect("fetched");
+
+    let Made { folder, store, .. } = holder.stop().await;
+    eventually("it is gone", || futures::executor::block_on(wanter.peers()).is_empty()).await;
+    let pin = recursive(second);
+    let work = wanter.pin(&pin);
+    let back = async {
+        let listen_multiaddresses = vec![cluster_transport::split(&address).0.to_string()];
+        Member::start_again(SwarmConfig { listen_multiaddresses, ..open_to_others() }, folder, store).await
+    };
+    let (pinned, holder) = tokio::join!(work, back);
+
+    pinned.expect("fetched from who came back");
+    wanter.stop().await;
+    holder.stop().await;
 }
