@@ -1,15 +1,19 @@
 //! What is wanted, and of whom it is asked: a machine that takes the time and what peers say, and tells what to ask.
 //!
-//! The peer that gave the last block is asked for the block itself; others are asked whether they have it. One that says
-//! so is asked for it when the first refused, or let us wait.
+//! The peer that gave the last block is asked for the block itself; others that gave some of late are asked whether they
+//! have it, and one that says so is asked for it when the first refused, or let us wait. When none of them has it, and when
+//! nobody gave any, everybody is asked: a long file is a matter of those who have it.
 
 use crate::message::{Entry, Want};
 use cid::Cid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Peers that are asked for one block at a time, as the reference.
-const ASKED_MAX: usize = 64;
+/// Peers that are asked for one block at a time: more than a host is connected to, as a rule.
+const ASKED_MAX: usize = 256;
+
+/// Peers that gave the last blocks and are asked for the next ones, before all others.
+const GIVERS_ASKED: usize = 8;
 
 /// After what silence of the peer that was asked for a block another one is asked too.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -51,8 +55,10 @@ struct Wanted<P> {
     have: Vec<P>,
     /// Whom we wait for, and since when.
     waiting: Option<(P, Duration)>,
-    /// When everybody was asked.
+    /// When it was begun with.
     since: Duration,
+    /// Whether everybody was asked.
+    broad: bool,
 }
 
 impl<P: Copy + Ord> Wants<P> {
@@ -83,6 +89,7 @@ impl<P: Copy + Ord> Wants<P> {
         }
         for (cid, wanted) in &mut self.wants {
             for peer in &new {
+                wanted.make_room(*cid, asks);
                 wanted.ask(*cid, *peer, Want::Have, asks);
             }
         }
@@ -97,7 +104,7 @@ impl<P: Copy + Ord> Wants<P> {
             wanted.have.retain(|other| *other != peer);
             if wanted.waiting.is_some_and(|(other, _)| other == peer) {
                 wanted.waiting = None;
-                wanted.next(*cid, now, asks);
+                wanted.next(*cid, &self.peers, now, asks);
             }
         }
     }
@@ -108,9 +115,15 @@ impl<P: Copy + Ord> Wants<P> {
             return;
         }
         self.priority = if self.priority == i32::MIN + 1 { i32::MAX } else { self.priority - 1 };
-        let mut wanted =
-            Wanted { priority: self.priority, asked: BTreeMap::new(), have: Vec::new(), waiting: None, since: now };
-        wanted.ask_everybody(cid, &self.peers, self.givers.last().copied(), now, asks);
+        let mut wanted = Wanted {
+            priority: self.priority,
+            asked: BTreeMap::new(),
+            have: Vec::new(),
+            waiting: None,
+            since: now,
+            broad: false,
+        };
+        wanted.ask_givers(cid, &self.peers, &self.givers, now, asks);
         self.wants.insert(cid, wanted);
     }
 
@@ -142,7 +155,7 @@ impl<P: Copy + Ord> Wants<P> {
         if wanted.asked.get(&peer) == Some(&Want::Have) && !wanted.have.contains(&peer) {
             wanted.have.push(peer);
             if wanted.waiting.is_none() {
-                wanted.next(*cid, now, asks);
+                wanted.next(*cid, &self.peers, now, asks);
             }
         }
     }
@@ -153,7 +166,7 @@ impl<P: Copy + Ord> Wants<P> {
         wanted.have.retain(|other| *other != peer);
         if wanted.waiting.is_some_and(|(other, _)| other == peer) {
             wanted.waiting = None;
-            wanted.next(*cid, now, asks);
+            wanted.next(*cid, &self.peers, now, asks);
         }
     }
 
@@ -165,29 +178,42 @@ impl<P: Copy + Ord> Wants<P> {
                 wanted.have.clear();
                 wanted.waiting = None;
                 wanted.since = now;
-                wanted.ask_everybody(*cid, &self.peers, self.givers.last().copied(), now, asks);
+                wanted.ask_givers(*cid, &self.peers, &self.givers, now, asks);
+                wanted.ask_everybody(*cid, &self.peers, asks);
             } else if wanted.waiting.is_some_and(|(_, since)| now.saturating_sub(since) >= PATIENCE) {
-                wanted.next(*cid, now, asks);
+                wanted.next(*cid, &self.peers, now, asks);
             }
         }
     }
 }
 
 impl<P: Copy + Ord> Wanted<P> {
-    fn ask_everybody(
-        &mut self,
-        cid: Cid,
-        peers: &BTreeSet<P>,
-        giver: Option<P>,
-        now: Duration,
-        asks: &mut Vec<Ask<P>>,
-    ) {
-        if let Some(giver) = giver.filter(|giver| peers.contains(giver)) {
-            self.ask(cid, giver, Want::Block, asks);
-            self.waiting = Some((giver, now));
+    /// Asks those who gave blocks of late, the latest for the block itself; everybody, if none of them is there.
+    fn ask_givers(&mut self, cid: Cid, peers: &BTreeSet<P>, givers: &[P], now: Duration, asks: &mut Vec<Ask<P>>) {
+        let mut givers = givers.iter().rev().filter(|giver| peers.contains(giver)).copied().take(GIVERS_ASKED);
+        let Some(latest) = givers.next() else { return self.ask_everybody(cid, peers, asks) };
+        self.ask(cid, latest, Want::Block, asks);
+        self.waiting = Some((latest, now));
+        givers.for_each(|giver| self.ask(cid, giver, Want::Have, asks));
+    }
+
+    /// Asks everybody who was not asked yet.
+    fn ask_everybody(&mut self, cid: Cid, peers: &BTreeSet<P>, asks: &mut Vec<Ask<P>>) {
+        self.broad = true;
+        let others: Vec<P> = peers.iter().filter(|peer| !self.asked.contains_key(peer)).copied().collect();
+        others.into_iter().for_each(|peer| self.ask(cid, peer, Want::Have, asks));
+    }
+
+    /// Lets go of one who was asked and said nothing good, if no more can be asked: who comes now may have been looked for
+    /// because of this block.
+    fn make_room(&mut self, cid: Cid, asks: &mut Vec<Ask<P>>) {
+        if self.asked.len() < ASKED_MAX {
+            return;
         }
-        for peer in peers.iter().filter(|peer| Some(**peer) != giver) {
-            self.ask(cid, *peer, Want::Have, asks);
+        let useless = |(peer, want): &(&P, &Want)| **want == Want::Have && !self.have.contains(peer);
+        if let Some(peer) = self.asked.iter().find(useless).map(|(peer, _)| *peer) {
+            self.asked.remove(&peer);
+            asks.push(Ask { peer, entry: cancellation(cid) });
         }
     }
 
@@ -199,12 +225,16 @@ impl<P: Copy + Ord> Wanted<P> {
         }
     }
 
-    /// Asks the next one who said that it has the block.
-    fn next(&mut self, cid: Cid, now: Duration, asks: &mut Vec<Ask<P>>) {
+    /// Asks the next one who said that it has the block; everybody, if there is none.
+    fn next(&mut self, cid: Cid, peers: &BTreeSet<P>, now: Duration, asks: &mut Vec<Ask<P>>) {
         if !self.have.is_empty() {
             let peer = self.have.remove(0);
             self.ask(cid, peer, Want::Block, asks);
             self.waiting = Some((peer, now));
+        } else if !self.broad {
+            // The first who has it is asked at once; whoever was waited for may still come first.
+            self.waiting = None;
+            self.ask_everybody(cid, peers, asks);
         }
     }
 }
@@ -254,9 +284,46 @@ mod tests {
         assert_eq!(told(&mut asks), [(1, 'c'), (2, 'c')]);
         assert!(!wants.block(3, &first, &mut asks) && wants.is_empty());
 
-        // Who gave one is asked for the next at once.
+        // Who gave one is asked for the next at once, and alone.
         wants.want(second, NOW, &mut asks);
-        assert_eq!(told(&mut asks), [(3, 'b'), (1, 'h'), (2, 'h')]);
+        assert_eq!(told(&mut asks), [(3, 'b')]);
+    }
+
+    #[test]
+    fn others_are_asked_when_those_who_gave_blocks_do_not_have_the_next() {
+        let (mut wants, mut asks) = wants_of(&[1, 2, 3, 4]);
+        for (giver, text) in [(1, "one"), (2, "two")] {
+            wants.want(cid(text), NOW, &mut asks);
+            assert!(wants.block(giver, &cid(text), &mut asks));
+        }
+        asks.clear();
+
+        // One that says so makes room at once, one that is silent after a while.
+        let (refused, awaited) = (cid("refused"), cid("awaited"));
+        wants.want(refused, NOW, &mut asks);
+        assert_eq!(told(&mut asks), [(2, 'b'), (1, 'h')]);
+        wants.dont_have(2, &refused, NOW, &mut asks);
+        assert_eq!(told(&mut asks), [(3, 'h'), (4, 'h')]);
+        wants.have(4, &refused, NOW, &mut asks);
+        assert_eq!(told(&mut asks), [(4, 'b')]);
+        wants.cancel(&refused, &mut asks);
+        asks.clear();
+
+        wants.want(awaited, NOW, &mut asks);
+        assert_eq!(told(&mut asks), [(2, 'b'), (1, 'h')]);
+        wants.tick(PATIENCE, &mut asks);
+        assert_eq!(told(&mut asks), [(3, 'h'), (4, 'h')]);
+        wants.have(3, &awaited, PATIENCE, &mut asks);
+        assert_eq!(told(&mut asks), [(3, 'b')]);
+        assert!(wants.block(2, &awaited, &mut asks));
+
+        // A giver that goes away before it gave.
+        asks.clear();
+        let gone = cid("gone");
+        wants.want(gone, PATIENCE, &mut asks);
+        assert_eq!(told(&mut asks), [(2, 'b'), (1, 'h')]);
+        wants.connected([3, 4].into(), PATIENCE, &mut asks);
+        assert_eq!(told(&mut asks), [(3, 'h'), (4, 'h')]);
     }
 
     #[test]
@@ -296,12 +363,18 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_so_many_are_asked() {
-        let peers: Vec<u8> = (0..200).collect();
-        let (mut wants, mut asks) = wants_of(&peers);
+    fn no_more_than_so_many_are_asked_and_who_comes_later_is() {
+        let (mut wants, mut asks) = (Wants::<usize>::default(), Vec::new());
+        wants.connected((0..ASKED_MAX + 50).collect(), NOW, &mut asks);
 
         wants.want(cid("wanted"), NOW, &mut asks);
-
         assert_eq!(asks.len(), ASKED_MAX);
+
+        // Who comes now is asked in place of one who has said nothing good.
+        asks.clear();
+        wants.have(0, &cid("wanted"), NOW, &mut asks);
+        wants.connected((0..ASKED_MAX + 51).collect(), NOW, &mut asks);
+        let told: Vec<_> = asks.iter().map(|ask| (ask.peer, ask.entry.cancel, ask.entry.want)).collect();
+        assert_eq!(told, [(0, false, Want::Block), (1, true, Want::Block), (ASKED_MAX + 50, false, Want::Have)]);
     }
 }

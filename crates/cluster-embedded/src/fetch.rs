@@ -4,6 +4,7 @@ use crate::config::EmbeddedConfig;
 use crate::pins::Pins;
 use crate::sources::Sources;
 use crate::store::{BlockError, Blockstore};
+use crate::swarm::Purpose;
 use bytes::Bytes;
 use cluster_component::component::{PinProgress, ProgressSink};
 use cluster_component::errors::ConnectorError;
@@ -143,14 +144,14 @@ impl Shelf {
         tokio::select! {
             biased;
             data = here => data,
-            data = self.from_network(cid) => data,
+            data = self.from_network(cid, Purpose::Pin) => data,
             () = sleep(&*self.clock, span) => Err(self.stalled(root, cid, span)),
         }
     }
 
     /// A block from the network, stored; never returns when nobody has it.
-    async fn from_network(self: &Arc<Self>, cid: Cid) -> Result<Bytes, ConnectorError> {
-        let block = self.sources.get(&cid, &*self.clock).await;
+    async fn from_network(self: &Arc<Self>, cid: Cid, purpose: Purpose) -> Result<Bytes, ConnectorError> {
+        let block = self.sources.get(&cid, purpose, &*self.clock).await;
         self.keep(cid, block.data).await
     }
 
@@ -189,7 +190,7 @@ impl Shelf {
         // Order: a block before the end of the time for it.
         tokio::select! {
             biased;
-            data = self.from_network(cid) => data,
+            data = self.from_network(cid, Purpose::Read) => data,
             () = sleep(&*self.clock, span) => {
                 let text = format!("block {cid} did not come within {} s", span.as_secs());
                 Err(ConnectorError::Stalled(text))

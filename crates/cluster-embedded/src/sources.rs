@@ -1,6 +1,6 @@
 //! Where blocks come from that are not here: members of the cluster first, then the IPFS network.
 
-use crate::swarm::Host;
+use crate::swarm::{Host, Purpose};
 use cluster_component::errors::NetError;
 use cluster_component::ports::{Block, BlockExchange, Clock, sleep};
 use cluster_types::Cid;
@@ -37,17 +37,17 @@ impl Sources {
 
     /// A block, verified against its name; never returns when nobody has it. *Cancel safety:* dropped, it is no longer
     /// asked for.
-    pub(crate) async fn get(&self, cid: &Cid, clock: &dyn Clock) -> Block {
+    pub(crate) async fn get(&self, cid: &Cid, purpose: Purpose, clock: &dyn Clock) -> Block {
         let members = async {
             let Some(members) = &self.members else { return pending().await };
-            ask(&**members, cid, clock).await
+            ask(|| members.get(cid), cid, clock).await
         };
         let outside = async {
             let Some(outside) = &self.outside else { return pending().await };
             if self.members.is_some() && !self.from_outside.load(Ordering::Relaxed) {
                 sleep(clock, HEAD_START).await;
             }
-            ask(&**outside, cid, clock).await
+            ask(|| outside.get(cid, purpose), cid, clock).await
         };
         // Order: of two that have come, the member's.
         tokio::select! {
@@ -65,9 +65,12 @@ impl Sources {
 }
 
 /// Asks until the block comes.
-async fn ask(exchange: &dyn BlockExchange, cid: &Cid, clock: &dyn Clock) -> Block {
+async fn ask<F>(get: impl Fn() -> F, cid: &Cid, clock: &dyn Clock) -> Block
+where
+    F: Future<Output = Result<Block, NetError>>,
+{
     loop {
-        let error: NetError = match exchange.get(cid).await {
+        let error = match get().await {
             Ok(block) => return block,
             Err(error) => error,
         };

@@ -15,11 +15,10 @@ pub use config::{Dht, SwarmConfig};
 
 use crate::pins::Pins;
 use crate::store::Blockstore;
-use async_trait::async_trait;
 use bitswap::{Bitswap, Link, PROTOCOLS, Version};
 use bytes::Bytes;
 use cluster_component::errors::{NetError, StartError};
-use cluster_component::ports::{Block, BlockExchange, Clock};
+use cluster_component::ports::{Block, Clock};
 use cluster_component::tasks::TaskScope;
 use cluster_transport::streams::{OpenError, Opened};
 use cluster_types::{Cid, Multiaddr, PeerId};
@@ -43,9 +42,10 @@ const COMMANDS_MAX: usize = 256;
 /// How long a peer may take to be connected to.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
 
-/// Blocks that are asked for at a time, by everybody here: at most 512 MiB with the largest blocks. Those who want more
-/// wait in the order in which they came.
-const WANTS_AT_ONCE: usize = 256;
+/// Blocks that are asked for at a time by pins, and by readers: together at most 640 MiB with the largest blocks. Those who
+/// want more wait in the order in which they came.
+const WANTS_OF_PINS: usize = 256;
+const WANTS_OF_READERS: usize = 64;
 
 /// How long a block is waited for before the next one that waits has its turn; it may be asked for again.
 const GET_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +58,13 @@ const FIND_AGAIN: Duration = Duration::from_secs(20);
 
 /// Roots that wait for others to be told of them. More wait for the next round.
 const FRESH_MAX: usize = 1_024;
+
+/// What a block is for: readers, who may be strangers at the gateway, take no turns of pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Pin,
+    Read,
+}
 
 /// Orders of the handle to the driver.
 enum Command {
@@ -99,7 +106,8 @@ pub(crate) struct Host {
     /// What was pinned just now.
     fresh: mpsc::Sender<Cid>,
     bitswap: Arc<Bitswap>,
-    turns: Semaphore,
+    pins: Semaphore,
+    readers: Semaphore,
 }
 
 /// What is given to its tasks.
@@ -127,12 +135,22 @@ impl Host {
         let shared = Arc::<Shared>::default();
         let streams = Streams { orders: orders.clone(), shared: Arc::clone(&shared) };
         let bitswap = Arc::new(Bitswap::new(Arc::new(streams), Arc::new(Stored(blocks))));
-        let turns = Semaphore::new(WANTS_AT_ONCE);
         let (fresh, new) = mpsc::channel(FRESH_MAX);
+        let turns = Semaphore::new;
         let (interval, known) = (config.reprovide_interval.get(), shared.known.subscribe());
         let provider = Provider { orders: orders.clone(), pins, clock, interval, fresh: new, known };
         let unstarted = Mutex::new(Some(Unstarted { commands, provider }));
-        Self { key, config, shared, orders, unstarted, fresh, bitswap, turns }
+        Self {
+            key,
+            config,
+            shared,
+            orders,
+            unstarted,
+            fresh,
+            bitswap,
+            pins: turns(WANTS_OF_PINS),
+            readers: turns(WANTS_OF_READERS),
+        }
     }
 
     /// Listens, and takes part in the network until the scope is told to stop.
@@ -205,10 +223,17 @@ fn stopped() -> NetError {
     NetError::Closed("the embedded IPFS node is not connected to the IPFS network".into())
 }
 
-#[async_trait]
-impl BlockExchange for Host {
-    async fn get(&self, cid: &Cid) -> Result<Block, NetError> {
-        let _turn = self.turns.acquire().await.map_err(|_| stopped())?;
+impl Host {
+    /// Gets a block of whoever is connected or found, in turn.
+    ///
+    /// # Errors
+    /// When nobody gave it in time: try again later.
+    pub(crate) async fn get(&self, cid: &Cid, purpose: Purpose) -> Result<Block, NetError> {
+        let turns = match purpose {
+            Purpose::Pin => &self.pins,
+            Purpose::Read => &self.readers,
+        };
+        let _turn = turns.acquire().await.map_err(|_| stopped())?;
         let get = async {
             tokio::select! {
                 biased;

@@ -327,3 +327,26 @@ async fn who_gave_blocks_and_went_away_is_sought_again() {
     wanter.stop().await;
     holder.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_of_what_nobody_has_do_not_keep_pins_waiting() {
+    let (holder, wanter) = (Member::start(open_to_others()).await, Member::start(open_to_others()).await);
+    let (root, blocks) = file(&bytes(18, 20_000));
+    put(&holder.made.node, &blocks).await;
+    wanter.connect(holder.address().await).await;
+    let readers: Vec<_> = (1_000..1_600)
+        .map(|seed| {
+            let (node, missing) = (Arc::clone(&wanter.made.node), file(&bytes(seed, 10)).0);
+            tokio::spawn(async move { node.block_get(&missing).await })
+        })
+        .collect();
+    eventually("they wait", || readers.iter().all(|reader| !reader.is_finished())).await;
+
+    let pin = recursive(root);
+    let pinned = tokio::time::timeout(Duration::from_secs(20), wanter.pin(&pin)).await;
+
+    pinned.expect("it waits for no reader").expect("fetched");
+    readers.iter().for_each(tokio::task::JoinHandle::abort);
+    wanter.stop().await;
+    holder.stop().await;
+}
