@@ -1,7 +1,7 @@
 //! The protocol at work: streams in and out, wants that are waited for, blocks that are served.
 
 use crate::Version;
-use crate::frame::{read_message, write_message};
+use crate::frame::{FrameError, read_body, read_length, write_message};
 use crate::ledger::Ledger;
 use crate::message::{BLOCK_MAX, Message, Presence, Want};
 use crate::outbox::Outbox;
@@ -37,6 +37,9 @@ const SEND_MAX: Duration = Duration::from_secs(30);
 
 /// Threads that look for blocks and read them for peers at a time: however many ask, the process has some left for itself.
 const READS_AT_ONCE: usize = 16;
+
+/// How long a message may take to come, once it has begun: until then it takes memory.
+const RECEIVE_MAX: Duration = Duration::from_secs(60);
 
 /// After what silence a stream to a peer is closed.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -211,7 +214,7 @@ impl Bitswap {
     /// Takes messages of a stream that a peer opened, until it ends.
     pub async fn serve(self: Arc<Self>, peer: PeerId, mut stream: impl AsyncRead + Unpin) {
         loop {
-            match read_message(&mut stream).await {
+            match next_message(&mut stream).await {
                 Ok(Some(message)) => self.take(peer, message).await,
                 Ok(None) => return,
                 Err(error) => {
@@ -424,4 +427,11 @@ impl Bitswap {
         state.wants.lost(peer, now, &mut asks);
         self.put(&mut state, asks);
     }
+}
+
+/// The next message of a stream: waited for without end, and then for so long.
+async fn next_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Message>, FrameError> {
+    let Some(length) = read_length(stream).await? else { return Ok(None) };
+    let late = |_| FrameError::Io(io::ErrorKind::TimedOut.into());
+    timeout(RECEIVE_MAX, read_body(stream, length)).await.map_err(late)?.map(Some)
 }

@@ -31,7 +31,14 @@ pub enum FrameError {
 /// # Errors
 /// When the stream fails, or what comes is no message; then nothing that follows can be told.
 pub async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Message>, FrameError> {
-    let Some(length) = read_length(stream).await? else { return Ok(None) };
+    match read_length(stream).await? {
+        Some(length) => read_body(stream, length).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Reads the message that follows its length.
+pub(crate) async fn read_body(stream: &mut (impl AsyncRead + Unpin), length: u64) -> Result<Message, FrameError> {
     let length = usize::try_from(length).ok().filter(|l| *l <= MESSAGE_MAX).ok_or(FrameError::TooLarge(length))?;
     let mut bytes = Vec::new();
     while bytes.len() < length {
@@ -39,10 +46,11 @@ pub async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> Result<Optio
         bytes.resize(length.min(have + STEP), 0);
         stream.read_exact(&mut bytes[have..]).await?;
     }
-    Ok(Some(Message::decode(Bytes::from(bytes))?))
+    Ok(Message::decode(Bytes::from(bytes))?)
 }
 
-async fn read_length(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<u64>, FrameError> {
+/// Reads the length of the next message; `None`: the stream ended before one.
+pub(crate) async fn read_length(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<u64>, FrameError> {
     let mut bytes = unsigned_varint::encode::u64_buffer();
     for at in 0..bytes.len() {
         if stream.read(&mut bytes[at..=at]).await? == 0 {

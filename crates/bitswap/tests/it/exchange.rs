@@ -312,3 +312,18 @@ async fn wants_have_a_bound() {
     drop(gets);
     assert!(format!("{:?}", peer.bitswap).contains("wants: 0"), "{:?}", peer.bitswap);
 }
+
+/// A message that is begun and never ended takes memory, an idle stream none.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_does_not_come_to_an_end_ends_the_stream_and_silence_does_not() {
+    use tokio::io::AsyncWriteExt;
+    let peer = Peer::new();
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let mut serving = tokio::spawn(Arc::clone(&peer.bitswap).serve(PeerId::random(), async_duplex::Side(near)));
+
+    let silent = timeout(Duration::from_secs(3_600), &mut serving).await;
+    assert!(silent.is_err(), "it was given up while nothing was said");
+    far.write_all(&[0x80, 0x80, 0x04, 1, 2, 3]).await.expect("taken");
+
+    timeout(Duration::from_secs(120), serving).await.expect("given up").expect("no panic");
+}

@@ -23,8 +23,8 @@ use tokio::time::MissedTickBehavior;
 /// Streams of one peer that are served at a time: one carries everything, and Kubo opens few.
 const STREAMS_PER_PEER_MAX: usize = 16;
 
-/// Streams of all peers that are served at a time.
-const STREAMS_MAX: usize = 1_024;
+/// Streams of all peers that are served at a time: each may have a message of 4 MiB on its way.
+const STREAMS_MAX: usize = 512;
 
 /// Streams of one connection that may be agreeing on a protocol at a time; more wait in the multiplexer.
 const NEGOTIATING_MAX: usize = 64;

@@ -18,9 +18,14 @@ fn init(folder: &Path) {
 }
 
 fn init_with(folder: &Path, storage_max: &str) {
+    init_where(folder, &[("STORAGEMAX", storage_max)]);
+}
+
+/// With these keys of the embedded node.
+fn init_where(folder: &Path, keys: &[(&str, &str)]) {
     let mut command = service();
     command.arg("--config").arg(folder).args(["init", "--embedded", "--randomports"]);
-    command.env("CLUSTER_EMBEDDED_STORAGEMAX", storage_max);
+    command.envs(keys.iter().map(|(key, value)| (format!("CLUSTER_EMBEDDED_{key}"), value)));
     let output = command.output().expect("init runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -169,4 +174,26 @@ fn proc_a_full_node_says_so_and_goes_on_when_there_is_room() {
     let root = add(&peer, &[&file("small", 1_000_000)]);
     until(&peer, &root, "PINNED");
     assert!(get(&peer, &format!("/ipfs/{root}")) == tree::bytes(1_000_000, 1_000_000));
+}
+
+/// Two peers with nothing in common but the IPFS network.
+#[test]
+fn proc_what_another_cluster_holds_is_pinned_by_way_of_the_ipfs_network() {
+    let (home, other_home) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("home"));
+    let source = tempfile::tempdir().expect("source");
+    let open = [("SWARM_ENABLED", "true"), ("SWARM_LISTENMULTIADDRESSES", "/ip4/127.0.0.1/tcp/0")];
+    init_where(other_home.path(), &open);
+    let other = Peer::start(other_home.path());
+    let path = source.path().join("file");
+    std::fs::write(&path, tree::bytes(7, 3_000_000)).expect("a file");
+    let root = add(&other, &[path.to_str().expect("a path")]);
+    let told: serde_json::Value = serde_json::from_str(&other.ctl(&["--enc=json", "id"]).stdout).expect("JSON");
+    let address = told["ipfs"]["addresses"][0].as_str().expect("an address");
+
+    init_where(home.path(), &[&open[..], &[("SWARM_PEERS", address)]].concat());
+    let peer = Peer::start(home.path());
+    assert_eq!(peer.ctl(&["pin", "add", "--no-status", &root]).code, 0);
+
+    until(&peer, &root, "PINNED");
+    assert!(get(&peer, &format!("/ipfs/{root}")) == tree::bytes(7, 3_000_000));
 }
