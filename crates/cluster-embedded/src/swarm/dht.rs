@@ -5,7 +5,7 @@
 
 use super::config::Dht;
 use super::records::Records;
-use cluster_transport::{Kind, is_relayed, is_supported, kind};
+use cluster_transport::{Kind, is_relayed, is_supported, kind, split};
 use libp2p::kad::{self, BucketInserts, Caching, Config, Mode, QueryId};
 use libp2p::swarm::StreamProtocol;
 use libp2p::{Multiaddr, PeerId};
@@ -66,12 +66,14 @@ pub(super) fn mode(wanted: Dht, external: &[Multiaddr]) -> Mode {
     }
 }
 
-/// Of the addresses that a peer tells, those to note: what leads others to themselves or to their own network is noted of
-/// those alone who are as near.
-pub(super) fn to_note(told: &[Multiaddr], connected_at: &Multiaddr) -> Vec<Multiaddr> {
+/// Where a peer can be reached: where it was dialed, and of the addresses that it tells, those that do not lead others to
+/// themselves or to their own network, unless it is as near.
+pub(super) fn to_note(told: &[Multiaddr], connected_at: &Multiaddr, dialed: bool) -> Vec<Multiaddr> {
     let near = kind(connected_at);
-    let fits = |address: &&Multiaddr| is_supported(address) && !is_relayed(address) && kind(address) >= near;
-    told.iter().filter(fits).take(ADDRESSES_MAX).cloned().collect()
+    let at = split(connected_at).0;
+    let fits = |address: &&Multiaddr| !is_relayed(address) && is_supported(address) && kind(address) >= near;
+    let others = told.iter().filter(|address| **address != at);
+    Some(&at).filter(|_| dialed).into_iter().chain(others).filter(fits).take(ADDRESSES_MAX).cloned().collect()
 }
 
 /// What is being asked.
@@ -145,9 +147,15 @@ mod tests {
             "/ip4/1.2.3.4/tcp/1",
             "/ip4/1.2.3.4/udp/1/quic-v1",
         ]);
-        let noted = |at: &str| to_note(&told, &at.parse().expect(at));
+        let noted = |at: &str| to_note(&told, &at.parse().expect(at), false);
         assert_eq!(noted("/ip4/5.6.7.8/tcp/9"), told[2..3]);
         assert_eq!(noted("/ip4/10.0.0.9/tcp/9"), told[1..3]);
         assert_eq!(noted("/ip4/127.0.0.1/tcp/9"), told[..3]);
+
+        // Behind a router it may not know where it was dialed.
+        let dialed = addresses(&["/ip4/5.6.7.8/tcp/9"]);
+        let named = dialed[0].clone().with_p2p(PeerId::random()).expect("unnamed");
+        assert_eq!(to_note(&told, &named, true), [&dialed[..], &told[2..3]].concat());
+        assert_eq!(to_note(&told, &told[2], true), told[2..3]);
     }
 }

@@ -45,9 +45,10 @@ const SILENCES_MAX: u8 = 2;
 /// A peer that is connected.
 struct Standing {
     since: Instant,
-    /// Where it is connected.
+    /// Where it is connected, and whether it was dialed there.
     address: Multiaddr,
-    /// Where it says that it listens.
+    dialed: bool,
+    /// Where it can be reached.
     listens: Vec<Multiaddr>,
     /// Whether it gave blocks.
     gave: bool,
@@ -202,7 +203,7 @@ impl Driver {
             SwarmEvent::ConnectionEstablished { peer_id, num_established, endpoint, .. }
                 if num_established.get() == 1 =>
             {
-                self.connected(peer_id, endpoint.get_remote_address().clone());
+                self.connected(peer_id, endpoint.get_remote_address().clone(), endpoint.is_dialer());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, cause, .. } => {
                 self.silent.remove(&connection_id);
@@ -241,9 +242,9 @@ impl Driver {
         }
     }
 
-    fn connected(&mut self, peer: PeerId, address: Multiaddr) {
+    fn connected(&mut self, peer: PeerId, address: Multiaddr, dialed: bool) {
         self.lost.remove(&peer);
-        let standing = Standing { since: Instant::now(), address, listens: Vec::new(), gave: false };
+        let standing = Standing { since: Instant::now(), address, dialed, listens: Vec::new(), gave: false };
         self.standing.insert(peer, standing);
         lock(&self.shared.connected).insert(peer);
         let waiting: Vec<ConnectionId> =
@@ -286,7 +287,7 @@ impl Driver {
                     lock(&self.shared.speakers).insert(peer_id);
                 }
                 let answers = info.protocols.contains(&dht::PROTOCOL);
-                standing.listens = dht::to_note(&info.listen_addrs, &standing.address);
+                standing.listens = dht::to_note(&info.listen_addrs, &standing.address, standing.dialed);
                 let noted = if answers { standing.listens.clone() } else { Vec::new() };
                 self.note_in_table(peer_id, &noted);
             }
