@@ -60,28 +60,27 @@ impl Cid {
 
 /// Adds `shift` (modulo 32) to each five-bit group of the first `bits` bits; a last group is filled with zero bits.
 fn shift_groups(bytes: &[u8], bits: usize, shift: u8) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bits.div_ceil(8) + 1);
-    let (mut acc, mut have) = (0u32, 0u32);
-    for group in 0..bits.div_ceil(5) {
-        let value = (five_bits(bytes, group * 5) + shift) & 31;
-        acc = (acc << 5) | u32::from(value);
-        have += 5;
-        if have >= 8 {
-            have -= 8;
-            out.push((acc >> have) as u8);
-            acc &= (1 << have) - 1;
-        }
-    }
-    if have > 0 {
-        out.push((acc << (8 - have)) as u8);
+    let mut left = bits.div_ceil(5) * 5;
+    let mut out = Vec::with_capacity(bytes.len() + 1);
+    for chunk in bytes.chunks(5) {
+        let mut eight = [0; 8];
+        eight[3..3 + chunk.len()].copy_from_slice(chunk);
+        let shifted = shift_eight(u64::from_be_bytes(eight), shift);
+        let kept = left.min(40);
+        let whole = (shifted >> (40 - kept)) << (40 - kept);
+        out.extend_from_slice(&whole.to_be_bytes()[3..3 + kept.div_ceil(8)]);
+        left -= kept;
     }
     out
 }
 
-fn five_bits(bytes: &[u8], at: usize) -> u8 {
-    let byte = |i: usize| u16::from(bytes.get(i).copied().unwrap_or(0));
-    let pair = (byte(at / 8) << 8) | byte(at / 8 + 1);
-    ((pair >> (11 - at % 8)) & 31) as u8
+/// The same for eight groups at once: every other one, so that what one carries over falls between two.
+fn shift_eight(groups: u64, shift: u8) -> u64 {
+    const EVEN: u64 = 0x07_c1f0_7c1f;
+    const ODD: u64 = EVEN ^ 0xff_ffff_ffff;
+    const ONES: u64 = 0x08_4210_8421;
+    let by = ONES * u64::from(shift);
+    (((groups & EVEN) + (by & EVEN)) & EVEN) | (((groups & ODD) + (by & ODD)) & ODD)
 }
 
 impl std::ops::Deref for Cid {
@@ -189,6 +188,32 @@ mod tests {
     fn sort_keys_give_back_their_cid() {
         for cid in samples() {
             assert_eq!(Cid::from_sort_key(&cid.sort_key()).expect("key"), cid);
+        }
+    }
+
+    /// Against one group at a time.
+    #[test]
+    fn groups_are_shifted_each_by_itself_at_every_length() {
+        let bytes: Vec<u8> = (0..90_u8).map(|i| i.wrapping_mul(167) ^ 0x5a).collect();
+        let group = |bytes: &[u8], at: usize| {
+            (0..5).fold(0_u8, |group, bit| {
+                let at = at * 5 + bit;
+                group << 1 | bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1)
+            })
+        };
+        for length in 0..bytes.len() {
+            for (bits, shift) in [(length * 8, 6), (length * 8 / 5 * 5, 26)] {
+                let shifted = shift_groups(&bytes[..length], bits, shift);
+
+                assert_eq!(shifted.len(), (bits.div_ceil(5) * 5).div_ceil(8));
+                for at in 0..bits.div_ceil(5) {
+                    assert_eq!(
+                        group(&shifted, at),
+                        (group(&bytes[..length], at) + shift) & 31,
+                        "{length} bytes, group {at}"
+                    );
+                }
+            }
         }
     }
 

@@ -111,7 +111,7 @@ fn time(out: &mut Vec<u8>, value: Timestamp) {
     if value.is_zero() {
         out.extend_from_slice(b"0001-01-01T00:00:00Z");
     } else {
-        integer(out, value);
+        value.write_text(out);
     }
     out.push(b'"');
 }

@@ -100,15 +100,46 @@ impl Timestamp {
 /// RFC 3339 in UTC, with as many digits of the fraction as are not trailing zeros, as Go writes it.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = self.secs.div_euclid(86_400);
+        let mut text = Vec::with_capacity(36);
+        self.write_text(&mut text);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Timestamp {
+    /// Appends the text form: RFC 3339 in UTC, with as many digits of a fraction as it takes.
+    pub fn write_text(&self, out: &mut Vec<u8>) {
         let second = self.secs.rem_euclid(86_400);
-        let (year, month, day) = civil_from_days(days);
-        write!(f, "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)?;
-        if self.nanos > 0 {
-            let digits = format!("{:09}", self.nanos);
-            write!(f, ".{}", digits.trim_end_matches('0'))?;
+        let (year, month, day) = civil_from_days(self.secs.div_euclid(86_400));
+        match u32::try_from(year) {
+            Ok(year @ 0..=9_999) => digits(out, year, 4),
+            // Nothing that Go writes: its JSON has years of four digits.
+            _ => out.extend_from_slice(year.to_string().as_bytes()),
         }
-        f.write_str("Z")
+        let parts = [(b'-', month), (b'-', day), (b'T', (second / 3600) as u32)];
+        let parts = parts.into_iter().chain([(b':', (second / 60 % 60) as u32), (b':', (second % 60) as u32)]);
+        for (before, number) in parts {
+            out.push(before);
+            digits(out, number, 2);
+        }
+        if self.nanos > 0 {
+            out.push(b'.');
+            digits(out, self.nanos, 9);
+            while out.last() == Some(&b'0') {
+                out.pop();
+            }
+        }
+        out.push(b'Z');
+    }
+}
+
+/// Appends a number with so many digits.
+fn digits(out: &mut Vec<u8>, mut number: u32, count: usize) {
+    let start = out.len();
+    out.resize(start + count, b'0');
+    for place in out[start..].iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
