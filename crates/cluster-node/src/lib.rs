@@ -3,13 +3,14 @@
 //! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
 //! [`config`] (all sections together), [`choice`] (which implementation they choose), [`source`] (a configuration that
 //! is elsewhere), [`inspect`] (what is wrong with one), [`wiring`] (which implementation, made of what),
-//! [`state`] (the pinset of a peer that is not running), [`ports`] (clock, tasks and chance of a
+//! [`state`] (the pinset of a peer that is not running; `import` checks and sorts what it takes in), [`ports`] (clock, tasks and chance of a
 //! real process), [`run`] (until a signal says otherwise), [`logging`].
 
 pub mod choice;
 pub mod config;
 pub mod folder;
 pub mod identity;
+mod import;
 pub mod inspect;
 pub mod logging;
 mod metered;

@@ -2,6 +2,7 @@
 
 use crate::config::Configuration;
 use crate::folder::Folder;
+use crate::import::Checked;
 use cluster_component::component::{State, StateRead};
 use cluster_component::errors::StateError;
 use cluster_core::crdt::ReplicaError;
@@ -13,7 +14,7 @@ use cluster_peer::state::dsstate::DsState;
 use cluster_types::store::{Datastore, StoreError};
 use cluster_types::{Cid, PeerId, Pin, peer_id};
 use std::collections::BTreeSet;
-use std::io::{BufRead, Seek, SeekFrom, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ impl Overrides {
         })
     }
 
-    fn apply(&self, pin: &mut Pin) {
+    pub(crate) fn apply(&self, pin: &mut Pin) {
         if let Some(min) = self.min {
             pin.options.replication_factor_min = min;
         }
@@ -180,14 +181,11 @@ impl Offline {
     /// When a pin makes no sense (nothing was changed then), or the store fails.
     pub fn import(
         &mut self,
-        input: &mut impl BufRead,
+        input: &mut impl Read,
         overrides: &Overrides,
         members: &BTreeSet<PeerId>,
     ) -> Result<u64, OfflineError> {
-        let mut checked = tempfile::tempfile()?;
-        let count = check(input, overrides, &mut checked)?;
-        checked.seek(SeekFrom::Start(0))?;
-        let pins = read_checked(std::io::BufReader::with_capacity(1 << 20, checked), count);
+        let pins = Checked::read(input, overrides)?.into_rows()?;
         let imported = match &self.raft {
             None => {
                 offline::clean(&*self.store)?;
@@ -195,8 +193,11 @@ impl Offline {
             }
             Some(raft) => {
                 self.back_up(raft);
-                let damaged = |e: OfflineError| StateError::Damaged { cid: "(import)".into(), reason: e.to_string() };
-                let mut pins = pins.map(|pin| pin.map_err(damaged));
+                let damaged = |reason: String| StateError::Damaged { cid: "(import)".into(), reason };
+                let mut pins = pins.map(|row| {
+                    let (_, pin) = row.map_err(|e| damaged(e.to_string()))?;
+                    Pin::from_proto(&pin, None).map_err(|e| damaged(e.to_string()))
+                });
                 cluster_raft::offline::import(&self.store(), &raft.state, members, &mut pins)?
             }
         };
@@ -253,35 +254,4 @@ impl Offline {
             Err(error) => tracing::warn!(%error, "the Raft state is removed without a backup"),
         }
     }
-}
-
-/// Reads and checks every pin; writes its stored form, with its length before it.
-fn check(input: &mut impl BufRead, overrides: &Overrides, checked: &mut impl Write) -> Result<u64, OfflineError> {
-    let mut out = std::io::BufWriter::with_capacity(1 << 20, checked);
-    let mut count = 0;
-    for pin in serde_json::Deserializer::from_reader(input).into_iter::<Pin>() {
-        count += 1;
-        let mut pin = pin.map_err(|e| OfflineError::Pin { number: count, reason: e.to_string() })?;
-        overrides.apply(&mut pin);
-        let bytes = pin.to_proto();
-        let length = u32::try_from(bytes.len()).map_err(|_| too_large(count))?;
-        out.write_all(&length.to_be_bytes())?;
-        out.write_all(&bytes)?;
-    }
-    out.flush()?;
-    Ok(count)
-}
-
-fn too_large(number: u64) -> OfflineError {
-    OfflineError::Pin { number, reason: "it is larger than 4 GiB".into() }
-}
-
-fn read_checked(mut input: impl BufRead, count: u64) -> impl Iterator<Item = Result<Pin, OfflineError>> {
-    (1..=count).map(move |number| {
-        let mut length = [0; 4];
-        input.read_exact(&mut length)?;
-        let mut bytes = vec![0; u32::from_be_bytes(length) as usize];
-        input.read_exact(&mut bytes)?;
-        Pin::from_proto(&bytes, None).map_err(|e| OfflineError::Pin { number, reason: e.to_string() })
-    })
 }

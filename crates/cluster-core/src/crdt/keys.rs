@@ -51,10 +51,16 @@ pub fn key_text(row_key: &[u8]) -> Option<String> {
     }
 }
 
+/// Whether a row that [`row_key`] named is about a CID.
+#[must_use]
+pub fn is_pin(row_key: &[u8]) -> bool {
+    row_key.first() != Some(&FOREIGN)
+}
+
 /// The CID that a row is about, unless its element is none of ours.
 #[must_use]
 pub fn cid_of_row_key(row_key: &[u8]) -> Option<Cid> {
-    if row_key.first() == Some(&FOREIGN) { None } else { Cid::from_sort_key(row_key).ok() }
+    if is_pin(row_key) { Cid::from_sort_key(row_key).ok() } else { None }
 }
 
 /// The element key of a pinned CID.

@@ -6,7 +6,7 @@
 
 use super::delta::{Delta, Element, Node};
 use super::keys::{NodeNumber, block_key};
-use super::keys::{Row, cid_of_row_key, multihash_of_block_key, row_key, tomb_key};
+use super::keys::{Row, cid_of_row_key, is_pin, multihash_of_block_key, row_key, tomb_key};
 use crate::pinset::digest;
 use cluster_types::store::{Batch, DatastoreRead, StoreError, Table};
 use cluster_types::{Cid, PinsetDigest};
@@ -143,7 +143,7 @@ impl<'a> Merge<'a> {
     }
 
     fn set_row(&mut self, key: Vec<u8>, before: Option<&[u8]>, row: Option<Row>) {
-        if cid_of_row_key(&key).is_some() {
+        if is_pin(&key) {
             let after = row.as_ref().map(|row| row.value.as_slice());
             self.count_change += i64::from(after.is_some()) - i64::from(before.is_some());
             self.digest_change = self.digest_change.and(digest::change(&key, before, after));

@@ -8,7 +8,7 @@ use cluster_component::errors::io_text;
 use cluster_node::folder::Folder;
 use cluster_node::state::{Offline, Overrides};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
 pub(crate) fn run(folder: &Folder, command: State, forced: bool) -> Result<(), Failure> {
@@ -89,7 +89,7 @@ fn import(folder: &Folder, args: &Import, force: bool) -> Result<(), Failure> {
     }
     let doing = "importing state";
     let _lock = folder.lock().doing("obtaining execution lock")?;
-    let input: Box<dyn Read> = match &args.file {
+    let mut input: Box<dyn Read> = match &args.file {
         Some(path) => Box::new(File::open(path).map_err(|e| not_opened(path, &e)).doing("reading import file")?),
         None => {
             println!("reading from stdin, Ctrl-D to finish");
@@ -103,7 +103,7 @@ fn import(folder: &Folder, args: &Import, force: bool) -> Result<(), Failure> {
     let known = folder.peers_in(&configuration.cluster.peerstore_file);
     let members = known.into_iter().filter(|_| !args.alone).chain([me]).collect();
     let mut state = Offline::open(&configuration, folder).doing(doing)?;
-    let count = state.import(&mut BufReader::with_capacity(1 << 20, input), &overrides, &members).doing(doing)?;
+    let count = state.import(&mut input, &overrides, &members).doing(doing)?;
     tracing::info!(pins = count, "state successfully imported.  Make sure all peers have consistent states");
     Ok(())
 }
