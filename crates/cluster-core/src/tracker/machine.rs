@@ -170,6 +170,17 @@ impl Tracker {
         Some((flight.kind, flight.since))
     }
 
+    /// The item whose row an event is about; `None` for those that are about none.
+    #[must_use]
+    pub fn item_of(&self, event: &Event) -> Option<Cid> {
+        match event {
+            Event::Track(cid, _) | Event::Compare(cid, _) | Event::Recover(cid) => Some(*cid),
+            Event::Observed(cid, _) | Event::Held(cid) => Some(*cid),
+            Event::Done(op, _) => self.flights.get(op).map(|flight| flight.cid),
+            Event::Tick => None,
+        }
+    }
+
     /// Takes an event. `jitter` is any number, by which waits are spread.
     ///
     /// # Errors
@@ -306,19 +317,18 @@ impl Tracker {
         if flying.is_some_and(|kind| kind != wanted) {
             self.abort(&cid, effects);
         }
+        let stands = stands_as(before.as_ref(), aim);
         let after = match (aim, &before) {
-            (Aim::Pinned(_), Some(row)) if !changed && is_pin(row.status) => return Ok(()),
+            _ if !changed && stands && flying.is_none_or(|kind| kind == wanted) => return Ok(()),
             (Aim::Pinned(_), Some(_)) if flying == Some(Kind::Pin) => return Ok(()),
             (Aim::Pinned(made), _) => {
                 let attempts = before.as_ref().filter(|row| is_pin(row.status)).map_or(0, |row| row.attempts);
                 let class = self.class(now, made, attempts);
                 self.queued(now, TrackerStatus::PIN_QUEUED, class, attempts, &before)
             }
-            (Aim::Remote | Aim::Sharded, Some(row)) if !changed && row.status == settled(aim) => return Ok(()),
             (Aim::Remote | Aim::Sharded, _) if held => self.queued(now, settled(aim), Class::Unpin, 0, &before),
             (Aim::Remote | Aim::Sharded, _) => Some(at_rest(settled(aim), now)),
             (Aim::Gone, None) if flying.is_none() => return Ok(()),
-            (Aim::Gone, Some(row)) if !changed && is_unpin(row.status) => return Ok(()),
             (Aim::Gone, _) if held => self.queued(now, TrackerStatus::UNPIN_QUEUED, Class::Unpin, 0, &before),
             (Aim::Gone, _) => None,
         };
@@ -419,16 +429,18 @@ impl Tracker {
         if self.by_cid.contains_key(&cid) {
             return Ok(());
         }
-        let after = match (before.status, held) {
-            (TrackerStatus::PINNED, false) => Row {
+        if !is_news(&before, held) {
+            return Ok(());
+        }
+        let after = match held {
+            true => at_rest(TrackerStatus::PINNED, now),
+            false => Row {
                 status: TrackerStatus::UNEXPECTEDLY_UNPINNED,
                 since: now,
                 attempts: 0,
                 waiting: Some((Class::Normal, self.due(now))),
                 error: "the item should be pinned but it is not".into(),
             },
-            (TrackerStatus::UNEXPECTEDLY_UNPINNED, true) => at_rest(TrackerStatus::PINNED, now),
-            _ => return Ok(()),
         };
         replace(batch, &cid, Some(&before), Some(&after));
         Ok(())
@@ -454,6 +466,24 @@ fn refill(window: &mut Window, class: Class, now: u64, store: &dyn DatastoreRead
 /// When the store cannot be read. A damaged row counts as none: comparing writes it anew.
 pub fn read(store: &dyn DatastoreRead, cid: &Cid) -> Result<Option<Row>, StoreError> {
     Ok(store.get(Table::Status, &cid.sort_key())?.and_then(|row| Row::decode(&row)))
+}
+
+/// Whether an item that stands like this stands as it shall, or is on its way there: comparing changes nothing then.
+#[must_use]
+pub fn stands_as(row: Option<&Row>, aim: Aim) -> bool {
+    match (aim, row) {
+        (Aim::Gone, None) => true,
+        (_, None) => false,
+        (Aim::Pinned(_), Some(row)) => is_pin(row.status),
+        (Aim::Remote | Aim::Sharded, Some(row)) => row.status == settled(aim),
+        (Aim::Gone, Some(row)) => is_unpin(row.status),
+    }
+}
+
+/// Whether it changes anything that the daemon holds, or does not hold, an item that stands like this.
+#[must_use]
+pub fn is_news(row: &Row, held: bool) -> bool {
+    row.status == if held { TrackerStatus::UNEXPECTEDLY_UNPINNED } else { TrackerStatus::PINNED }
 }
 
 fn at_rest(status: TrackerStatus, now: Timestamp) -> Row {

@@ -5,11 +5,11 @@ use cluster_component::PAGE_MAX;
 use cluster_component::component::StateRead;
 use cluster_component::errors::TrackerError;
 use cluster_core::tracker::row::Row;
-use cluster_types::store::{Datastore, DatastoreReadExt, Table};
+use cluster_types::store::{Datastore, Table};
 use cluster_types::{Cid, Pin};
 use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 /// What becomes of rows that have no pin (any more).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +46,9 @@ impl<T> Scan<T> {
         self.ahead.is_empty() && !self.ended
     }
 
-    fn take(&mut self, items: impl ExactSizeIterator<Item = (Vec<u8>, T)>) {
-        self.ended = items.len() < PAGE_MAX;
+    fn take(&mut self, items: impl Iterator<Item = (Vec<u8>, T)>) {
         self.ahead.extend(items);
+        self.ended = self.ahead.len() < PAGE_MAX;
         self.behind = self.ahead.back().map(|(key, _)| key.clone());
     }
 }
@@ -74,10 +74,11 @@ impl BothScans {
             };
             let row = if side == Ordering::Less { None } else { self.rows.ahead.pop_front() };
             let pin = if side == Ordering::Greater { None } else { self.pins.ahead.pop_front() };
-            let key = pin.as_ref().map(|(key, _)| key).or(row.as_ref().map(|(key, _)| key));
-            // A row whose key is no CID's belongs to nothing that could be listed.
-            if let Some(cid) = key.and_then(|key| Cid::from_sort_key(key).ok()) {
-                pairs.push((cid, pin.map(|(_, pin)| pin), row.and_then(|(_, row)| row)));
+            match (pin, row) {
+                (Some((_, pin)), row) => pairs.push((pin.cid, Some(pin), row.and_then(|(_, row)| row))),
+                // A row whose key is no CID's belongs to nothing that could be listed.
+                (None, Some((key, row))) => pairs.extend(Cid::from_sort_key(&key).ok().map(|cid| (cid, None, row))),
+                (None, None) => {}
             }
         }
         Ok(pairs)
@@ -91,9 +92,13 @@ impl BothScans {
         }
         if self.rows.wants_more() {
             let from = self.rows.behind.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut rows = Vec::with_capacity(PAGE_MAX);
             // A damaged row counts as none: comparing writes it anew.
-            let rows = store.page(Table::Status, from, PAGE_MAX)?.into_iter();
-            self.rows.take(rows.map(|(key, row)| (key.to_vec(), Row::decode(&row))));
+            store.scan(Table::Status, from, Bound::Unbounded, &mut |key, row| {
+                rows.push((key.to_vec(), Row::decode(row)));
+                if rows.len() < PAGE_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            self.rows.take(rows.into_iter());
         }
         Ok(())
     }

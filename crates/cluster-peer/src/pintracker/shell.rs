@@ -15,12 +15,12 @@ use cluster_component::ports::{Clock, Entropy, sleep};
 use cluster_component::tasks::TaskScope;
 use cluster_core::tracker::machine::{Aim, Config, Effect, Event, Failure, Kind, OpId, Tracker, read};
 use cluster_core::tracker::row::Class;
-use cluster_types::store::{Datastore, DatastoreReadExt, StoreError, Table};
+use cluster_types::store::{Batch, Datastore, DatastoreReadExt, StoreError, Table};
 use cluster_types::{Cid, IpfsId, PeerId, Pin, PinInfo, PinType, Timestamp, TrackerStatus};
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -131,18 +131,22 @@ impl TrackerShell {
         events: impl IntoIterator<Item = Event>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
-        let (now, store) = (self.now(), &*self.parts.store);
-        for event in events {
+        let mut unwritten = Unwritten { store: &*self.parts.store, batch: Batch::new(), items: BTreeSet::new() };
+        let now = self.now();
+        let stepped = events.into_iter().try_for_each(|event| {
+            unwritten.let_read(machine.item_of(&event))?;
             let mut recorded = Vec::new();
-            machine.step(now, self.parts.entropy.next_u64(), event, store, &mut recorded)?;
+            machine.step(now, self.parts.entropy.next_u64(), event, unwritten.store, &mut recorded)?;
             for effect in recorded {
                 match effect {
-                    Effect::Record(batch) => store.write(batch)?,
+                    Effect::Record(batch) => unwritten.batch.changes.extend(batch.changes),
                     other => effects.push(other),
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        unwritten.write()?;
+        stepped
     }
 
     /// What cannot be made durable is not begun, and tried again as any other failure.
@@ -266,8 +270,15 @@ impl TrackerShell {
         }
     }
 
+    /// Whether there are pins and nothing is remembered of any: the pinset was imported, or another program's peer ran
+    /// here until now, whose daemon has them all.
+    fn begins_anew(&self) -> bool {
+        let is_empty = self.parts.store.page(Table::Status, Bound::Unbounded, 1).is_ok_and(|rows| rows.is_empty());
+        is_empty && self.state.page(None, 1).is_ok_and(|pins| !pins.is_empty())
+    }
+
     async fn keep_comparing(self: Arc<Self>) {
-        if self.memory == Memory::Lost {
+        if self.memory == Memory::Lost || self.begins_anew() {
             self.take_over_what_is_held().await;
         }
         loop {
@@ -275,6 +286,34 @@ impl TrackerShell {
             self.compare_with_daemon().await;
             self.machine.lock().unwrap_or_else(PoisonError::into_inner).rescan();
             sleep(&*self.parts.clock, COMPARE_INTERVAL).await;
+        }
+    }
+}
+
+/// What steps have recorded and the store does not have yet: rows of so many items share a write.
+struct Unwritten<'a> {
+    store: &'a dyn Datastore,
+    batch: Batch,
+    items: BTreeSet<Cid>,
+}
+
+impl Unwritten<'_> {
+    /// Sees to it that the store has what was recorded of an item.
+    fn let_read(&mut self, item: Option<Cid>) -> Result<(), StoreError> {
+        if let Some(item) = item
+            && !self.items.insert(item)
+        {
+            self.write()?;
+            self.items.insert(item);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        self.items.clear();
+        match std::mem::take(&mut self.batch) {
+            batch if batch.is_empty() => Ok(()),
+            batch => self.store.write(batch),
         }
     }
 }
