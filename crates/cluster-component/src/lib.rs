@@ -24,4 +24,4 @@ use futures::stream::BoxStream;
 pub type PageStream<T, E> = BoxStream<'static, Result<Vec<T>, E>>;
 
 /// Most values in one page of a [`PageStream`].
-pub const PAGE_MAX: usize = 1_000;
+pub const PAGE_MAX: usize = 256;
