@@ -5,6 +5,15 @@ use cluster_component::ports::sleep;
 use cluster_types::Alert;
 use futures::StreamExt;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// When a peer that starts looks first: some peer may have died before it came, of which nobody tells it. Others have told
+/// it of themselves by then.
+const HEAL_AFTER_START: Duration = Duration::from_secs(30);
+
+/// When it is tried again to heal what could not be healed at once; each wait is twice the one before, up to the
+/// interval.
+const HEAL_AGAIN_MIN: Duration = Duration::from_secs(2);
 
 impl MainCluster {
     /// Keeps what the monitor tells, whatever follows from it.
@@ -36,14 +45,22 @@ impl MainCluster {
         if self.config.disable_repinning || self.config.follower_mode {
             return;
         }
+        let interval = self.config.state_sync_interval.get();
+        let (mut wait, mut again) = (HEAL_AFTER_START.min(interval), HEAL_AGAIN_MIN);
         loop {
             // Order: somebody is lost before time has passed; both lead to the same.
             tokio::select! {
                 biased;
-                () = self.lost.notified() => {}
-                () = sleep(&*self.parts.clock, self.config.state_sync_interval.get()) => {}
+                () = self.lost.notified() => again = HEAL_AGAIN_MIN,
+                () = sleep(&*self.parts.clock, wait) => {}
             }
-            match self.heal().await {
+            let healed = self.heal().await;
+            (wait, again) = match &healed {
+                Ok(healed) if healed.short == 0 => (interval, HEAL_AGAIN_MIN),
+                // Who could take a pin over may just not have told its figures yet.
+                _ => (again.min(interval), (again * 2).min(interval)),
+            };
+            match healed {
                 Ok(healed) if healed.moved + healed.short == 0 => {}
                 Ok(healed) => tracing::info!(moved = healed.moved, short = healed.short, "pins of lost peers"),
                 Err(error) => tracing::warn!(%error, "pins of lost peers could not be given to others"),

@@ -273,6 +273,25 @@ fn pins_of_a_dead_peer_go_to_others_if_that_is_wanted() {
     }
 }
 
+/// Nobody can take the pins over when it is found dead; the one who can comes soon after, not only with the next sync.
+#[test]
+fn pins_of_a_dead_peer_go_to_one_that_comes_a_little_later() {
+    let mut cluster = Cluster::of(3, &Setup { repins: true, ..setup(2, 2) });
+    (0..8).for_each(|item| drop(cluster.pin(0, item)));
+    cluster.run(5);
+    let (dead, late) = (cluster.id(1), 2);
+    cluster.crash(1);
+    cluster.crash(late);
+    while cluster.ask(0, |c| async move { c.alerts() }).iter().all(|alert| alert.metric.peer != dead) {
+        cluster.run(1);
+    }
+    cluster.change(late, Peer::start);
+    cluster.run(40);
+
+    let pins: Vec<Pin> = (0..8).filter_map(|item| cluster.stored(0, item)).collect();
+    assert!(pins.iter().all(|pin| pin.allocations.len() == 2 && !pin.allocations.contains(&dead)), "{pins:?}");
+}
+
 /// Its messages are lost, and it answers calls: that is no death.
 #[test]
 fn a_silent_peer_that_answers_keeps_its_pins() {
