@@ -24,6 +24,10 @@ const PEERS_MAX: usize = 10_000;
 /// What a peer said is forgotten after it was silent for so long.
 const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// The metric that clocks are read from: it is sent in the same interval whatever else its peer does. Others wait for the
+/// daemon, and what is renewed late looks as if it were dated back.
+const CLOCK_METRIC: &str = "ping";
+
 /// A clock that differs by less is not told: messages take their time, and so do clocks.
 const SKEW_TOLD_FROM: i64 = 2_000_000_000;
 
@@ -78,6 +82,7 @@ impl Metrics {
             return None;
         }
         let (name, peer) = (metric.name.clone(), metric.peer);
+        let tells_clock = name == CLOCK_METRIC;
         let window = self.windows.entry(name.clone()).or_default().entry(peer).or_default();
         let arrival = Arrival { expire: metric.expire, wall: now.wall, clock };
         if is_late(window, &arrival, now) {
@@ -95,7 +100,7 @@ impl Metrics {
         let expire = if reading.differs { now.wall.saturating_add(reading.lifetime) } else { metric.expire };
         let until = now.mono.saturating_add(reading.lifetime);
         window.push_back(Entry { metric: Metric { expire, received_at: now.wall, ..metric }, arrival, until });
-        self.note_skew(peer, reading.ahead_nanos?, until)
+        if tells_clock { self.note_skew(peer, reading.ahead_nanos?, until) } else { None }
     }
 
     fn note_skew(&mut self, peer: PeerId, ahead_nanos: i64, until: Duration) -> Option<Skew> {

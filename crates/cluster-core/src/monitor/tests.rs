@@ -97,6 +97,18 @@ fn a_wrong_clock_is_news_once_and_is_told_while_it_is_wrong() {
     assert_eq!(metrics.latest("ping", at(1_256.0)).len(), 1);
 }
 
+/// A daemon that takes its time for its figures makes nobody's clock wrong.
+#[test]
+fn clocks_are_read_from_pings_alone() {
+    let (peer, mut metrics) = (PeerId::random(), Metrics::default());
+    for number in 0..8_u32 {
+        let sent = f64::from(number) * 25.0;
+        let slow = Metric { name: "freespace".into(), ..ping(peer, sent, 0.0) };
+        assert_eq!(metrics.add(slow, ClockOf::Sender, at(1_000.0 + sent)).map(|skew| skew.ahead_nanos), None);
+    }
+    assert!(metrics.skews(at(1_180.0)).is_empty());
+}
+
 /// A peer that starts, or meets others, sends some in a row. That is no sign of a short life.
 #[test]
 fn what_is_sent_early_shortens_no_life() {
