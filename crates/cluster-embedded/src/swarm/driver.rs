@@ -3,6 +3,7 @@
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::config::{Dht, SwarmConfig, addresses, named_peers};
 use super::dht::{self, Questions};
+use super::gate::{self, Gate, Gated};
 use super::{Command, Shared, lock};
 use bitswap::{Bitswap, PROTOCOLS};
 use cluster_component::tasks::TaskScope;
@@ -12,7 +13,7 @@ use cluster_types::{Multiaddr, PeerId};
 use futures::StreamExt;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Swarm, identify, ping};
+use libp2p::{Swarm, Transport, identify, ping};
 use libp2p_identity::Keypair;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -57,6 +58,7 @@ struct Standing {
 /// Drives the swarm.
 pub(super) struct Driver {
     pub(super) swarm: Swarm<Behaviour>,
+    gate: Arc<Gate>,
     commands: mpsc::Receiver<Command>,
     pub(super) shared: Arc<Shared>,
     bitswap: Arc<Bitswap>,
@@ -95,6 +97,8 @@ impl Driver {
         let with = libp2p::swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(u64::MAX))
             .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
+        let gate = Arc::<Gate>::default();
+        let transport = Gated { connections: transport, gate: Arc::clone(&gate) }.boxed();
         let mut swarm = Swarm::new(transport, Behaviour::new(key, config), key.public().to_peer_id(), with);
         let announced = addresses(&config.announce_multiaddresses);
         let listened = addresses(&config.listen_multiaddresses);
@@ -102,6 +106,7 @@ impl Driver {
         cluster_transport::listen(&mut swarm, &listened, setting).await?;
         let mut driver = Self {
             swarm,
+            gate,
             commands,
             shared,
             bitswap: Arc::clone(bitswap),
@@ -160,7 +165,7 @@ impl Driver {
         self.dials.retain(|_, (_, waiting)| !waiting.is_closed());
         let options = DialOpts::peer_id(peer).addresses(addresses).condition(PeerCondition::Disconnected).build();
         let id = options.connection_id();
-        match self.swarm.dial(options) {
+        match self.gate.through(|| self.swarm.dial(options)) {
             Ok(()) => drop(self.dials.insert(id, (peer, reply))),
             Err(error) => {
                 let _caller_is_gone = reply.send(Err(error.to_string()));
@@ -190,7 +195,7 @@ impl Driver {
                 .addresses(addresses.clone())
                 .condition(PeerCondition::DisconnectedAndNotDialing)
                 .build();
-            match self.swarm.dial(options) {
+            match self.gate.through(|| self.swarm.dial(options)) {
                 Ok(()) | Err(DialError::DialPeerConditionFalse(_)) => {}
                 Err(error) => tracing::debug!(%peer, %error, "not dialed"),
             }
@@ -337,6 +342,7 @@ impl Driver {
             self.swarm.remove_external_address(&gone);
         }
         external.iter().for_each(|address| self.swarm.add_external_address(address.clone()));
+        self.gate.set_strict(gate::is_public(&external, self.bootstrap.values().flatten()));
         let mode = dht::mode(self.wanted_dht, &external);
         if let Some(table) = self.swarm.behaviour_mut().dht.as_mut() {
             table.set_mode(Some(mode));

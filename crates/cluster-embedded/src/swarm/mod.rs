@@ -7,6 +7,7 @@ mod behaviour;
 mod config;
 mod dht;
 mod driver;
+mod gate;
 mod provide;
 mod records;
 mod routing;

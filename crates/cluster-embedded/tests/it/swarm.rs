@@ -350,3 +350,23 @@ async fn readers_of_what_nobody_has_do_not_keep_pins_waiting() {
     wanter.stop().await;
     holder.stop().await;
 }
+
+/// Its own address is public, so that strangers' addresses have to be; the operator's do not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_node_connects_to_whom_its_operator_names_wherever_that_is() {
+    let (holder, other) = (Member::start(open_to_others()).await, Member::start(open_to_others()).await);
+    let announce_multiaddresses = vec!["/ip4/192.0.2.1/tcp/4001".to_owned()];
+    let peers = vec![other.address().await.to_string()];
+    let public = Member::start(SwarmConfig { announce_multiaddresses, peers, ..open_to_others() }).await;
+    let (root, blocks) = file(&bytes(19, 5_000));
+    put(&holder.made.node, &blocks).await;
+
+    public.connect(holder.address().await).await;
+    public.pin(&recursive(root)).await.expect("fetched");
+
+    let other_id = other.id().await;
+    eventually("the configured one is there", || futures::executor::block_on(public.peers()).contains(&other_id)).await;
+    for member in [public, other, holder] {
+        member.stop().await;
+    }
+}
