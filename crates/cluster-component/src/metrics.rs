@@ -91,6 +91,26 @@ pub struct RequestKind {
     pub status: u16,
 }
 
+/// What a call between peers was. There are no more kinds than rows of the table, four times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallKind {
+    /// The row's name.
+    pub method: &'static str,
+    /// Who called.
+    pub side: CallSide,
+    /// Whether it came to its end; of those that were asked, with an answer that is no error.
+    pub done: bool,
+}
+
+/// Who called whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallSide {
+    /// This peer asked another.
+    Asked,
+    /// This peer answered another.
+    Answered,
+}
+
 /// Most kinds of requests that are told apart; methods can be made up.
 const KINDS_MAX: usize = 1_000;
 
@@ -112,6 +132,7 @@ pub struct Metrics {
     /// What the daemon has pinned, as far as this peer saw.
     pub ipfs_pins: Gauge,
     requests: Mutex<BTreeMap<RequestKind, Latencies>>,
+    calls: Mutex<BTreeMap<CallKind, Latencies>>,
 }
 
 impl Metrics {
@@ -121,6 +142,17 @@ impl Metrics {
         if requests.len() < KINDS_MAX || requests.contains_key(&kind) {
             requests.entry(kind).or_default().observe(took);
         }
+    }
+
+    /// Notes down a call between this peer and another.
+    pub fn call(&self, kind: CallKind, took: Duration) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default().observe(took);
+    }
+
+    /// All calls so far.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<CallKind, Latencies> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All requests so far.

@@ -159,6 +159,7 @@ impl Node {
         let BuiltConnector { connector, gateway, content, blocks } =
             connector(&configuration, folder, &base, &consensus)?;
         let metrics = Arc::new(Metrics::default());
+        base.rpc.count(Arc::clone(&metrics));
         let connector: Arc<dyn IpfsConnector> = Arc::new(Metered { inner: connector, metrics: Arc::clone(&metrics) });
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
         let cluster = Arc::new(main_component(&configuration, &base, &consensus, &connector, &monitor));

@@ -4,6 +4,7 @@ use super::error::{RpcError, RpcErrorKind};
 use super::method::{Method, MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
 use crate::PageStream;
 use crate::component;
+use crate::metrics::{CallKind, CallSide, Metrics};
 use crate::ports::{Clock, Wire};
 use cluster_types::PeerId;
 use futures::future::{BoxFuture, join_all};
@@ -88,6 +89,8 @@ struct Inner {
     components: RwLock<Option<Arc<Components>>>,
     /// Rows that this peer answers to nobody else, whatever the table says; there are no more of them than rows.
     closed: RwLock<BTreeSet<&'static str>>,
+    /// Where calls from and to other peers are counted.
+    metrics: RwLock<Option<Arc<Metrics>>>,
 }
 
 impl fmt::Debug for Rpc {
@@ -111,7 +114,28 @@ impl Rpc {
 
     fn with(me: PeerId, others: Option<Arc<dyn Others>>) -> Self {
         let (wire, components, closed) = (RwLock::new(None), RwLock::new(None), RwLock::default());
-        Self(Arc::new(Inner { me, others, wire, components, closed }))
+        Self(Arc::new(Inner { me, others, wire, components, closed, metrics: RwLock::default() }))
+    }
+
+    /// From here on calls from and to other peers are counted.
+    pub fn count(&self, metrics: Arc<Metrics>) {
+        *self.0.metrics.write().unwrap_or_else(PoisonError::into_inner) = Some(metrics);
+    }
+
+    /// Does work of a call, and notes how long it took. Nothing is noted of work that is given up.
+    pub(super) async fn timed<T, E>(
+        &self,
+        method: &'static str,
+        side: CallSide,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let metrics = self.0.metrics.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (Some(metrics), Some((_, clock))) = (metrics, self.wire()) else { return work.await };
+        let begun = clock.now().mono;
+        let result = work.await;
+        let kind = CallKind { method, side, done: result.is_ok() };
+        metrics.call(kind, clock.now().mono.saturating_sub(begun));
+        result
     }
 
     /// From here on other peers are reached by this network, in the times of this clock.
@@ -176,7 +200,7 @@ impl Rpc {
     pub async fn call<M: UnaryMethod>(&self, target: Target, req: M::Req) -> Result<M::Resp, RpcError> {
         match self.at(target, M::INFO).await? {
             At::Here(components) => M::run(components, req).await,
-            At::Peer(peer) => self.ask::<M>(peer, req).await,
+            At::Peer(peer) => self.timed(M::INFO.name, CallSide::Asked, self.ask::<M>(peer, req)).await,
         }
     }
 
@@ -204,7 +228,7 @@ impl Rpc {
     ) -> Result<(), RpcError> {
         match self.at(target, M::INFO).await? {
             At::Here(components) => M::run(components, values).await,
-            At::Peer(peer) => self.send_up::<M>(peer, values).await,
+            At::Peer(peer) => self.timed(M::INFO.name, CallSide::Asked, self.send_up::<M>(peer, values)).await,
         }
     }
 

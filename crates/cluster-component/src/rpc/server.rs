@@ -6,6 +6,7 @@ use super::error::{RpcError, RpcErrorKind};
 use super::method::{MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
 use super::table::SERVED;
 use crate::PageStream;
+use crate::metrics::CallSide;
 use crate::ports::{Clock, Duplex, sleep};
 use bytes::Bytes;
 use cluster_types::PeerId;
@@ -99,7 +100,9 @@ impl Rpc {
         };
         let mut call = Call { service, out, clock };
         let done = match self.admit(&peer, &call.service) {
-            Ok((components, row)) => call.run(components, row, values).await,
+            Ok((components, row)) => {
+                self.timed(row.info.name, CallSide::Answered, call.run(components, row, values)).await
+            }
             Err(error) => call.refuse(&error, &mut values).await,
         };
         if done.is_err() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::errors::NetError;
+use crate::metrics::{CallKind, CallSide, Metrics};
 use crate::ports::{Clock, Duplex, Wire};
 use cluster_types::{PeerId, PinInfo, TrackerStatus};
 use futures::StreamExt;
@@ -170,6 +171,21 @@ fn what_is_asked_and_answered_is_what_the_reference_says() {
     let found: Vec<PinInfo> = block_on(pages).into_iter().flat_map(|page| page.expect("no error")).collect();
     assert!(!found.is_empty() && found.iter().all(|info| info.status.status == TrackerStatus::PINNED), "{found:?}");
     assert_eq!(*sent.lock().expect("no panic"), question);
+}
+
+#[test]
+fn calls_of_other_peers_are_counted_by_row_and_result() {
+    let metrics = Arc::new(Metrics::default());
+    for (method, note) in [("Cluster.ID", ""), ("Cluster.ID", ""), ("Cluster.Pin", "authorization")] {
+        let (rpc, _) = among_recordings(recorded(method, note).1);
+        rpc.count(Arc::clone(&metrics));
+        let _either = block_on(rpc.call::<Cluster::ID>(other(), ()));
+        let _not_bound = block_on(rpc.call::<Cluster::ID>(Target::Local, ()));
+    }
+
+    let kind = |done| CallKind { method: "Cluster.ID", side: CallSide::Asked, done };
+    let counts: Vec<_> = metrics.calls().into_iter().map(|(kind, seen)| (kind, seen.count)).collect();
+    assert_eq!(counts, [(kind(false), 1), (kind(true), 2)]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 /// The metrics of the cluster that the reference has, with their kinds.
-const OF_THE_REFERENCE: [(&str, &str); 12] = [
+const OF_THE_REFERENCE: [(&str, &str); 14] = [
     ("pins", "gauge"),
     ("pins_pin_queued", "gauge"),
     ("pins_pinning", "gauge"),
@@ -19,6 +19,8 @@ const OF_THE_REFERENCE: [(&str, &str); 12] = [
     ("blocks_added_size", "counter"),
     ("blocks_put_errors", "counter"),
     ("informer_disk", "gauge"),
+    ("gorpc_libp2p_io_server_completed_rpcs", "counter"),
+    ("gorpc_libp2p_io_server_server_latency", "histogram"),
 ];
 
 fn get(port: u16, path: &str) -> String {

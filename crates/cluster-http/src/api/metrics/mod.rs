@@ -11,7 +11,7 @@ use crate::server::{self, Handler, Limits, Listeners, ResponseBody};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
-use cluster_component::metrics::{Latencies, Metrics};
+use cluster_component::metrics::{CallSide, Latencies, Metrics};
 use cluster_component::ports::Clock;
 use cluster_component::rpc::{Cluster, PeerMonitor, PinTracker, Rpc, Target};
 use cluster_component::tasks::TaskScope;
@@ -120,6 +120,7 @@ impl Sources {
         self.pins(&mut page).await;
         self.counted(&mut page);
         self.disk(&mut page).await;
+        self.calls(&mut page);
         self.requests(&mut page);
         process::write(&mut page);
         page.0
@@ -232,5 +233,26 @@ impl Sources {
         let name = format!("{prefix}_latency");
         page.family(&name, "histogram", "Latency distribution of HTTP requests");
         page.histogram(&name, "", &all, 1.0);
+    }
+
+    fn calls(&self, page: &mut Page) {
+        let calls = self.metrics.calls();
+        let of = |side| calls.iter().filter(move |(kind, _)| kind.side == side);
+        let name = "ipfscluster_rpc_asked_duration_seconds";
+        page.family(name, "histogram", "Time that calls of other peers took; lists are not counted");
+        for (kind, seen) in of(CallSide::Asked) {
+            let labels = format!("method=\"{}\",result=\"{}\"", kind.method, if kind.done { "ok" } else { "error" });
+            page.histogram(name, &labels, seen, 1_000.0);
+        }
+        let mut by_method: BTreeMap<&str, Latencies> = BTreeMap::new();
+        of(CallSide::Answered).for_each(|(kind, seen)| by_method.entry(kind.method).or_default().merge(seen));
+        let prefix = "ipfscluster_gorpc_libp2p_io_server";
+        let labels = |method: &str| format!("gorpc_server_method=\"{method}\"");
+        let name = format!("{prefix}_completed_rpcs");
+        page.family(&name, "counter", "Count of calls of other peers that were answered");
+        by_method.iter().for_each(|(method, seen)| page.sample(&name, &labels(method), seen.count));
+        let name = format!("{prefix}_server_latency");
+        page.family(&name, "histogram", "Distribution of the time of those calls in milliseconds");
+        by_method.iter().for_each(|(method, seen)| page.histogram(&name, &labels(method), seen, 1.0));
     }
 }
