@@ -1,4 +1,4 @@
-//! Measures the store on disk: `cargo run --release -p cluster-datastore --example load -- <folder> [rows]`.
+//! Measures the store on disk: `cargo run --release -p cluster-datastore --example store -- <folder> [rows]`.
 //!
 //! Rows have random keys of 36 bytes and values of 150, the worst case for sorted stores and the usual one of a pinset.
 //! The folder must not exist; it is left for inspection.
