@@ -18,6 +18,7 @@ mod proxy;
 mod raft;
 mod raft_cluster;
 mod raft_histories;
+mod reference;
 mod sharded;
 mod state;
 mod together;

@@ -59,7 +59,11 @@ pub(crate) fn init(folder: &Path, kubo: &FakeKubo) {
 
 /// The same, with these further arguments.
 pub(crate) fn init_with(folder: &Path, kubo: &FakeKubo, args: &[&str]) {
-    let mut command = service();
+    init_by(service(), folder, kubo, args);
+}
+
+/// The same by this program.
+pub(crate) fn init_by(mut command: Command, folder: &Path, kubo: &FakeKubo, args: &[&str]) {
     command.arg("--config").arg(folder).args(["init", "--randomports"]).args(args);
     let output = command.env("CLUSTER_IPFSHTTP_NODEMULTIADDRESS", kubo.multiaddr()).output().expect("init runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -101,7 +105,17 @@ impl Peer {
 
     /// The same, in this network namespace.
     pub(crate) fn start_in(namespace: Option<&str>, folder: &Path, args: &[&str], text: &str) -> Self {
-        let mut command = service();
+        Self::start_by(service(), namespace, folder, args, text)
+    }
+
+    /// The same, of this program.
+    pub(crate) fn start_by(
+        mut command: Command,
+        namespace: Option<&str>,
+        folder: &Path,
+        args: &[&str],
+        text: &str,
+    ) -> Self {
         if let Some(namespace) = namespace {
             let inside = std::mem::replace(&mut command, Command::new("ip"));
             command.args(["netns", "exec", namespace]).arg(inside.get_program());

@@ -1,9 +1,10 @@
 //! Folders of peers that will form a cluster: one secret, addresses that are known before they run.
 
-use crate::peer::init_with;
+use crate::peer::{init_by, service};
 use cluster_testkit::kubo::FakeKubo;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const SECRET: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -34,8 +35,13 @@ impl Place {
 
     /// The same with this daemon, and this port instead of a free one.
     pub(crate) fn with(args: &[&str], kubo: FakeKubo, ip: &str, port: Option<u16>) -> Self {
+        Self::made_by(service(), args, kubo, ip, port)
+    }
+
+    /// The same by this program, which may be the reference's.
+    pub(crate) fn made_by(program: Command, args: &[&str], kubo: FakeKubo, ip: &str, port: Option<u16>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        init_with(folder.path(), &kubo, args);
+        init_by(program, folder.path(), &kubo, args);
         let chosen = read(folder.path().join("service.json"))["cluster"]["listen_multiaddress"].to_string();
         let port = port.unwrap_or_else(|| port_of(&chosen));
         let id = read(folder.path().join("identity.json"))["id"].as_str().expect("an id").to_owned();
