@@ -105,13 +105,18 @@ impl<R: Read> Values<'_, R> {
                     whole = values.byte_offset();
                     each(pin);
                 }
+                // It goes on in what is not read yet.
                 Some(Err(error)) if error.is_eof() && read > 0 && held < PIN_BYTES_MAX => break None,
                 Some(Err(error)) => break Some(error),
             }
         };
         if let Some(error) = cut {
-            let text = error.to_string();
-            let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+            let (text, too_large) = (error.to_string(), format!("it is larger than {PIN_BYTES_MAX} bytes"));
+            let reason = match text.rsplit_once(" at line ") {
+                _ if error.is_eof() && read > 0 => &too_large,
+                Some((reason, _)) => reason,
+                None => &text,
+            };
             let line = self.lines + error.line();
             return Err(OfflineError::Pin { number: self.pins + 1, reason: format!("{reason} (line {line})") });
         }
@@ -286,6 +291,9 @@ mod tests {
 
         let text = fault(&[json(1, ""), json(2, ""), "\n{\"cid\":\"x\"}".into()].concat());
         assert!(text.starts_with("pin 3 of the import makes no sense: ") && text.contains("(line 4)"), "{text}");
+
+        let text = fault(&json(1, &"n".repeat(PIN_BYTES_MAX + 2 * INPUT_BYTES)));
+        assert!(text.contains("pin 1 of the import makes no sense: it is larger than 8388608 bytes"), "{text}");
 
         let text = fault(&json(1, "").replace('}', ""));
         assert!(text.contains("pin 1") && text.contains("EOF while parsing"), "{text}");
