@@ -1,8 +1,9 @@
 //! IPFSConnector `ipfshttp`: a Kubo daemon beside the peer.
 //!
-//! One file for each concern: `pins`, `blocks`, and here the component with the small calls.
+//! One file for each concern: `pins` (with `may_hold`, which spares it questions), `blocks`, and here the component with the small calls.
 
 mod blocks;
+mod may_hold;
 mod pins;
 
 use crate::config::IpfsHttpConfig;
@@ -20,6 +21,7 @@ use cluster_types::{
 };
 use futures::StreamExt;
 use futures::stream;
+use may_hold::MayHold;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::fmt;
@@ -61,6 +63,7 @@ pub struct IpfsHttp {
     clock: Arc<dyn Clock>,
     ready: watch::Sender<bool>,
     triggers: AtomicU64,
+    may_hold: MayHold,
 }
 
 impl fmt::Debug for IpfsHttp {
@@ -119,7 +122,15 @@ impl IpfsHttp {
             .map_err(|reason| StartError { component: "ipfshttp", reason })?;
         let (ready, _) = watch::channel(false);
         let daemon = Daemon::new(address, Arc::clone(&parts.clock));
-        Ok(Self { config, daemon, rpc: parts.rpc, clock: parts.clock, ready, triggers: AtomicU64::new(0) })
+        Ok(Self {
+            config,
+            daemon,
+            rpc: parts.rpc,
+            clock: parts.clock,
+            ready,
+            triggers: AtomicU64::new(0),
+            may_hold: MayHold::default(),
+        })
     }
 
     fn timeout(&self) -> Duration {

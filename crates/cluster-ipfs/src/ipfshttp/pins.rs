@@ -59,9 +59,11 @@ impl IpfsHttp {
     }
 
     pub(super) async fn pin_item(&self, pin: &Pin, progress: Option<ProgressSink>) -> Result<(), ConnectorError> {
-        if self.held_how(&pin.cid, pin.max_depth).await?.satisfies(pin.max_depth) {
+        let may_hold = self.may_hold.may(&pin.cid);
+        if may_hold && self.held_how(&pin.cid, pin.max_depth).await?.satisfies(pin.max_depth) {
             return Ok(());
         }
+        self.may_hold.note(&pin.cid);
         self.count_trigger();
         let origins = pin.options.origins.as_deref().unwrap_or_default();
         let origins = &origins[..origins.len().min(ORIGINS_MAX)];
@@ -170,11 +172,17 @@ impl IpfsHttp {
             let error = ConnectorError::Invalid("no pinType provided for pin/ls".into());
             return stream::iter([Err(error)]).boxed();
         }
-        let reading = Reading { connector: self, words, lines: None };
+        let everything = words.contains(&"recursive") && words.contains(&"direct");
+        let reading = Reading { connector: self, words, lines: None, everything };
         stream::unfold(Some(reading), |reading| async move {
             let mut reading = reading?;
             match reading.page().await {
-                Ok(page) if page.is_empty() => None,
+                Ok(page) if page.is_empty() => {
+                    if reading.everything {
+                        reading.connector.may_hold.note_end_of_list();
+                    }
+                    None
+                }
                 Ok(page) => Some((Ok(page), Some(reading))),
                 Err(error) => Some((Err(error), None)),
             }
@@ -188,6 +196,8 @@ struct Reading {
     connector: Arc<IpfsHttp>,
     words: VecDeque<&'static str>,
     lines: Option<Lines>,
+    /// Whether it has all pins that somebody made.
+    everything: bool,
 }
 
 impl Reading {
@@ -206,6 +216,7 @@ impl Reading {
                     let cid = row.cid.parse().map_err(|e| {
                         ConnectorError::Unavailable(format!("error decoding ipfs pin: {}: {e}", row.cid))
                     })?;
+                    self.connector.may_hold.note(&cid);
                     page.push(IpfsPin { cid, status: IpfsPinStatus::from_daemon(&row.kind) });
                 }
             }
