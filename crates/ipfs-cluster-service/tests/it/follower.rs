@@ -1,6 +1,6 @@
 //! A follower of three peers: it has what they pin, changes nothing, and is not told when to collect garbage.
 
-use crate::peer::{DEADLINE, ctl};
+use crate::peer::{DEADLINE, ctl, program_beside};
 use crate::place::read;
 use crate::raft::{cid, named};
 use crate::raft_cluster::{has_all, start_all, three};
@@ -12,14 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-/// The follower's program, built beside ours if nothing has built it yet.
+/// The follower's program.
 fn follow() -> Command {
-    let path = Path::new(env!("CARGO_BIN_EXE_ipfs-cluster-service")).with_file_name("ipfs-cluster-follow");
-    if !path.exists() {
-        let built = Command::new(env!("CARGO")).args(["build", "--locked", "-p", "ipfs-cluster-follow"]).status();
-        assert!(built.expect("cargo runs").success(), "ipfs-cluster-follow can be built");
-    }
-    let mut command = Command::new(path);
+    let mut command = Command::new(program_beside("ipfs-cluster-follow"));
     command.env_clear().env("CLUSTER_MDNSINTERVAL", "0s").env("CLUSTER_LISTENMULTIADDRESS", "/ip4/127.0.0.1/tcp/0");
     command
 }

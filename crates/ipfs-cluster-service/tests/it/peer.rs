@@ -40,16 +40,22 @@ pub(crate) fn service() -> Command {
     command
 }
 
-/// The command-line tool, built beside the program if nothing has built it yet.
+/// The command-line tool.
 pub(crate) fn ctl() -> Command {
-    let path = Path::new(env!("CARGO_BIN_EXE_ipfs-cluster-service")).with_file_name("ipfs-cluster-ctl");
-    if !path.exists() {
-        let built = Command::new(env!("CARGO")).args(["build", "--locked", "-p", "ipfs-cluster-ctl"]).status();
-        assert!(built.expect("cargo runs").success(), "ipfs-cluster-ctl can be built");
-    }
-    let mut command = Command::new(path);
+    let mut command = Command::new(program_beside("ipfs-cluster-ctl"));
     command.env_clear();
     command
+}
+
+/// Another program of the workspace, built beside ours if nothing has built it yet. All programs are built, as the tests
+/// were: alone, it would have its dependencies with other features, and all of those would be built once more.
+pub(crate) fn program_beside(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_ipfs-cluster-service")).with_file_name(name);
+    if !path.exists() {
+        let built = Command::new(env!("CARGO")).args(["build", "--locked", "--workspace", "--bins"]).status();
+        assert!(built.expect("cargo runs").success() && path.exists(), "{name} can be built");
+    }
+    path
 }
 
 /// A folder with a configuration for this daemon, everything else on free ports.
