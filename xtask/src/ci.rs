@@ -1,6 +1,6 @@
 //! The checks, in order; the first that fails ends them.
 
-use crate::tidy;
+use crate::{clients, tidy};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,11 +39,15 @@ pub(crate) fn ci() -> Result<()> {
     step(&mut times, "tidy", tidy::run)?;
     // The programs first: tests drive them.
     step(&mut times, "build", || cargo(&["build", "--workspace", "--locked", "--bins"], &[]))?;
+    let mut clients = String::new();
+    step(&mut times, "clients", || {
+        clients = clients::install()?.display().to_string();
+        Ok(())
+    })?;
     step(&mut times, "test", || {
-        cargo(
-            &["test", "--workspace", "--locked"],
-            &[("CLUSTER_SIM_SEEDS", SIM_SEEDS), ("CLUSTER_SIM_CLUSTERS", SIM_CLUSTERS)],
-        )
+        let variables =
+            [("CLUSTER_SIM_SEEDS", SIM_SEEDS), ("CLUSTER_SIM_CLUSTERS", SIM_CLUSTERS), (clients::VARIABLE, &clients)];
+        cargo(&["test", "--workspace", "--locked"], &variables)
     })?;
     step(&mut times, "documentation", || {
         cargo(&["doc", "--workspace", "--no-deps", "--locked"], &[("RUSTDOCFLAGS", "-D warnings")])
@@ -109,7 +113,7 @@ fn step(
     Ok(())
 }
 
-fn cargo(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn cargo(args: &[&str], variables: &[(&str, &str)]) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status =
         Command::new(cargo).args(args).envs(variables.iter().copied()).status().context("cargo cannot be run")?;

@@ -74,6 +74,8 @@ pub(crate) fn chunked(
             Some(Ok(chunk)) => Some((Ok(Frame::data(chunk)), State::Open(chunks))),
             Some(Err(error)) => {
                 tracing::warn!(%error, "a streamed answer ends early");
+                // What was told before goes out first: a connection that is cut forgets what it has not sent.
+                tokio::task::yield_now().await;
                 let last = if ending.takes_trailers { Ok(trailer(&error)) } else { Err(Aborted(error)) };
                 Some((last, State::Closed))
             }

@@ -170,6 +170,45 @@ fn a_client_that_asks_whether_to_send_is_told_to_before_it_is_answered() {
     );
 }
 
+/// Posts a form to the REST API as a client that takes no trailers; the whole answer.
+fn post_form(peer: &Peer, target: &str, form: &str) -> String {
+    let port = peer.api.rsplit('/').next().expect("a port");
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).expect("connected");
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    stream.write_all(format!("{head}{form}").as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+/// A connection that just ends tells nobody anything: `curl` says no more than "empty reply".
+#[test]
+fn what_is_wrong_with_an_add_before_its_first_line_is_told_by_its_status() {
+    const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nhello\r\n--b--\r\n";
+    let home = tempfile::tempdir().expect("home");
+    let peer = Peer::with(home.path(), &FakeKubo::start());
+
+    for (target, form, status, text) in [
+        ("/add?chunker=foo", FORM, "400", "unrecognized chunker option: foo"),
+        ("/add?chunker=foo&stream-channels=false", FORM, "400", "unrecognized chunker option: foo"),
+        ("/add", "--b--\r\n", "400", "the request body has no parts"),
+        ("/add?replication-min=9&replication-max=9", FORM, "500", "not enough peers to allocate CID"),
+    ] {
+        let answer = post_form(&peer, target, form);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(text), "{target}: {answer}");
+    }
+    assert!(post_form(&peer, "/add", FORM).starts_with("HTTP/1.1 200 OK"));
+
+    // Behind the first line the answer is cut; but what was told before is not lost with it.
+    let broken = FORM.replace("--b--", "--b\r\nContent-Disposition: form-data; name=\"\u{8}\"\r\n\r\nhello\r\n--b--");
+    let answer = post_form(&peer, "/add?wrap-with-directory=false", &broken);
+    assert!(answer.contains("\"name\":\"f\""), "{answer}");
+    assert!(!answer.ends_with("0\r\n\r\n"), "it looks whole: {answer}");
+}
+
 /// A CAR file's blocks arrive as they are and its roots are pinned; nothing is, when a block is not what its name says.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_car_file_is_pinned_and_one_with_a_lie_is_not() {

@@ -13,7 +13,7 @@ const LARGE: usize = 64 << 20;
 /// Bytes of memory that an add may take, however large what is added.
 const MEMORY_MAX: u64 = 64 << 20;
 
-fn init(folder: &Path) {
+pub(crate) fn init(folder: &Path) {
     init_with(folder, "90%");
 }
 

@@ -1,6 +1,7 @@
 //! The real binaries, driven from outside.
 
 mod apart;
+mod clients;
 mod content;
 mod crash;
 mod crdt_cluster;

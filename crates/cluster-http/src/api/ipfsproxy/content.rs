@@ -6,6 +6,7 @@ use crate::api::door::multipart;
 use crate::api::restapi::add as rest_add;
 use crate::server::{Ending, chunked};
 use bytes::{Bytes, BytesMut};
+use cluster_component::errors::ClusterError;
 use cluster_component::rpc::{Cluster, Rpc, Target};
 use cluster_types::{AddLayout, Added, Cid, Pin, PinOptions, pin_query};
 use futures::stream::BoxStream;
@@ -69,14 +70,12 @@ pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
     let streamed = params.stream_channels;
     let body = multipart::begun(body, &asked.parts.headers).await;
     let added = Arc::clone(&front.adder).add(params, multipart::parts(body, boundary));
+    let failure = |failed: ClusterError| asked.error(StatusCode::INTERNAL_SERVER_ERROR, failed.to_string());
     let mut response = if streamed {
-        rest_add::as_lines(added, asked.takes_trailers(), |added| {
-            let mut line = line(added);
-            line.push(b'\n');
-            line
-        })
+        let with_end = |added| [line(added).as_slice(), b"\n"].concat();
+        rest_add::as_lines(added, asked.takes_trailers(), with_end, failure).await
     } else {
-        rest_add::as_array(added, line).await
+        rest_add::as_array(added, line, failure).await
     };
     let headers = response.headers_mut();
     headers.extend(asked.headers);

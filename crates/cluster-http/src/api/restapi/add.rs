@@ -33,10 +33,11 @@ pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
     let streamed = params.stream_channels;
     let body = multipart::begun(body, &asked.headers).await;
     let added = Arc::clone(&front.adder).add(params, multipart::parts(body, boundary));
+    let failure = |failed: ClusterError| answer::failure(&failed.into());
     let mut response = if streamed {
-        as_lines(added, asked.takes_trailers, |added| answer::line(&added))
+        as_lines(added, asked.takes_trailers, |added| answer::line(&added), failure).await
     } else {
-        as_array(added, |added| cluster_types::json::to_go_json(&added)).await
+        as_array(added, |added| cluster_types::json::to_go_json(&added), failure).await
     };
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, JSON);
@@ -46,12 +47,20 @@ pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
     response
 }
 
-/// One line at once for each item that is done; `write` makes it.
-pub(crate) fn as_lines(
-    added: BoxStream<'static, Result<Added, ClusterError>>,
+/// One line at once for each item that is done; `write` makes it. Who takes no trailer is told by the status of what
+/// goes wrong before the first line, which `failure` makes: behind the status the body can only be cut.
+pub(crate) async fn as_lines(
+    mut added: BoxStream<'static, Result<Added, ClusterError>>,
     takes_trailers: bool,
     write: fn(Added) -> Vec<u8>,
+    failure: impl FnOnce(ClusterError) -> Answer,
 ) -> Answer {
+    if !takes_trailers {
+        added = match added.next().await {
+            Some(Err(error)) => return failure(error),
+            first => futures::stream::iter(first).chain(added).boxed(),
+        };
+    }
     let chunks = added.ready_chunks(LINES_AT_ONCE).flat_map(move |ready| futures::stream::iter(joined(ready, write)));
     let mut response = Response::new(chunked(chunks, Ending { takes_trailers, empty_trailer: false }));
     let headers = response.headers_mut();
@@ -82,12 +91,13 @@ fn joined(ready: Vec<Result<Added, ClusterError>>, write: fn(Added) -> Vec<u8>) 
 pub(crate) async fn as_array(
     mut added: BoxStream<'static, Result<Added, ClusterError>>,
     write: fn(Added) -> Vec<u8>,
+    failure: impl FnOnce(ClusterError) -> Answer,
 ) -> Answer {
     let mut body = Vec::new();
     while let Some(item) = added.next().await {
         let text = match item {
             Ok(added) => write(added),
-            Err(error) => return answer::error(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            Err(error) => return failure(error),
         };
         body.push(if body.is_empty() { b'[' } else { b',' });
         body.extend_from_slice(&text);

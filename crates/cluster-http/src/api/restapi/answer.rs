@@ -32,10 +32,14 @@ pub(super) fn error(status: StatusCode, message: impl Into<String>) -> Answer {
     json(status, line(&body))
 }
 
-/// A failed call: 404 where the pin is not there, else 500, as the reference.
+/// A failed call: 404 where the pin is not there, 400 where what was asked makes no sense, else 500.
 pub(super) fn failure(failed: &RpcError) -> Answer {
-    let not_there = failed.kind == RpcErrorKind::NotFound || failed.is_not_pinned();
-    let status = if not_there { StatusCode::NOT_FOUND } else { StatusCode::INTERNAL_SERVER_ERROR };
+    let status = match failed.kind {
+        _ if failed.is_not_pinned() => StatusCode::NOT_FOUND,
+        RpcErrorKind::NotFound => StatusCode::NOT_FOUND,
+        RpcErrorKind::Invalid => StatusCode::BAD_REQUEST,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
     error(status, failed.message.clone())
 }
 
