@@ -37,12 +37,19 @@ impl fmt::Debug for Client {
 }
 
 /// Makes a [`Client`].
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ClientBuilder {
     hosts: Vec<Host>,
     credentials: Option<(String, String)>,
     timeout: Option<Duration>,
     any_certificate: bool,
+    secret: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
 }
 
 impl ClientBuilder {
@@ -74,6 +81,13 @@ impl ClientBuilder {
         self
     }
 
+    /// The secret of the private network that hosts over libp2p are in, as the peers' `cluster.secret`.
+    #[must_use]
+    pub fn secret(mut self, secret: [u8; 32]) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
     /// The client.
     ///
     /// # Errors
@@ -88,7 +102,7 @@ impl ClientBuilder {
         };
         Ok(Client {
             hosts: self.hosts,
-            transport: Transport::new(!self.any_certificate),
+            transport: Transport::new(!self.any_certificate, self.secret),
             authorization: self.credentials.map(header).transpose()?,
             timeout: self.timeout,
         })

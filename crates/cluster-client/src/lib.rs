@@ -1,6 +1,6 @@
 //! A client of the REST API, used by the command-line tools and by tests.
 //!
-//! [`Client`] speaks to one or several peers: a request that does not reach the first goes to the next. Answers come as
+//! [`Client`] speaks to one or several peers, over TCP, TLS, unix sockets or libp2p: a request that does not reach the first goes to the next. Answers come as
 //! the types of `cluster-types`; long lists come as streams, and what a peer tells behind the last item (the trailer
 //! `X-Stream-Error`) is an item of the stream too, so that half a list never looks whole.
 //!
@@ -10,6 +10,7 @@ mod calls;
 mod client;
 pub mod error;
 pub mod host;
+mod over_libp2p;
 mod stream;
 mod transport;
 pub mod upload;

@@ -1,11 +1,13 @@
-//! One exchange with one host, over TCP, TLS or a unix socket.
+//! One exchange with one host, over TCP, TLS, a unix socket or libp2p.
 
 use crate::error::ClientError;
 use crate::host::Host;
+use crate::over_libp2p::{Opened, OverLibp2p};
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use tokio_util::compat::FuturesAsyncReadCompatExt;
 
 /// The body of a request.
 pub(crate) type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -21,11 +24,12 @@ pub(crate) type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    libp2p: OverLibp2p,
 }
 
 impl Transport {
-    /// `check_certificate`: whether a TLS server must prove who it is.
-    pub(crate) fn new(check_certificate: bool) -> Self {
+    /// `check_certificate`: whether a TLS server must prove who it is. `secret`: of the private network, for libp2p.
+    pub(crate) fn new(check_certificate: bool, secret: Option<[u8; 32]>) -> Self {
         let builder = HttpsConnectorBuilder::new();
         let https = if check_certificate {
             builder.with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
@@ -38,7 +42,8 @@ impl Transport {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
-        Self { http: Client::builder(TokioExecutor::new()).build(connector) }
+        let http = Client::builder(TokioExecutor::new()).build(connector);
+        Self { http, libp2p: OverLibp2p::new(secret) }
     }
 
     pub(crate) async fn exchange(
@@ -49,6 +54,12 @@ impl Transport {
         let shown = format!("{} \"{}{}\"", go_method(request.method()), host.base_url(), request.uri());
         let result = match host {
             Host::Unix(path) => over_unix(path, request).await,
+            Host::Libp2p { peer, address } => match self.libp2p.open(*peer, address).await {
+                Ok(Opened { peer, stream, caller }) => {
+                    over(TokioIo::new(stream.compat()), &peer.to_string(), request, caller).await
+                }
+                Err(reason) => Err(reason),
+            },
             Host::Tcp { .. } => {
                 let uri: Uri = format!("{}{}", host.base_url(), request.uri())
                     .parse()
@@ -85,12 +96,25 @@ fn reason(host: &Host, error: &(dyn Error + 'static)) -> String {
 async fn over_unix(path: &Path, request: Request<RequestBody>) -> Result<Response<Incoming>, String> {
     let stream = tokio::net::UnixStream::connect(path).await;
     let stream = stream.map_err(|e| format!("dial unix {}: connect: {}", path.display(), go_reason(&e)))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    over(TokioIo::new(stream), "localhost", request, ()).await
+}
+
+/// One exchange over these bytes. What is given to keep is dropped when they have ended.
+async fn over<I: Read + Write + Send + Unpin + 'static>(
+    io: I,
+    name: &str,
+    request: Request<RequestBody>,
+    keep: impl Send + 'static,
+) -> Result<Response<Incoming>, String> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
     // Ends with the exchange: the sender below is the only one.
-    drop(tokio::spawn(connection));
+    drop(tokio::spawn(async move {
+        let _told_to_the_sender = connection.await;
+        drop(keep);
+    }));
     let (mut parts, body) = request.into_parts();
-    parts.headers.entry(http::header::HOST).or_insert(http::HeaderValue::from_static("localhost"));
+    let name = HeaderValue::try_from(name).map_err(|e| e.to_string())?;
+    parts.headers.entry(http::header::HOST).or_insert(name);
     sender.send_request(Request::from_parts(parts, body)).await.map_err(|e| e.to_string())
 }
 

@@ -21,11 +21,13 @@ use cluster_crdt::config::Trust;
 use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
 use cluster_datastore::{FjallOptions, FjallStore};
 use cluster_embedded::connector::Wanted;
+use cluster_http::api::door::{ApiConfig, Kind};
 use cluster_http::api::gateway::Gateway;
 use cluster_http::api::ipfsproxy::{self, IpfsProxy};
 use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::{pinsvcapi, restapi};
-use cluster_net::{Exchange, Host, Protocols, Serve};
+use cluster_http::server::{STREAMS_PROTOCOL, Streams};
+use cluster_net::{DoorHost, DoorOptions, Exchange, Host, Protocols, Serve};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
@@ -50,6 +52,8 @@ pub struct Node {
     /// APIs, which end first, and everything else, which ends last.
     scopes: (TaskScope, TaskScope),
     apis: Vec<Arc<dyn Api>>,
+    /// libp2p hosts of single APIs.
+    doors: Vec<Arc<dyn Component>>,
     /// In the order in which they were started.
     components: Vec<Arc<dyn Component>>,
     daemon_address: String,
@@ -91,6 +95,8 @@ struct Base {
     store: Arc<dyn Datastore>,
     host: Arc<Host>,
     exchange: Arc<Exchange>,
+    /// Streams for the REST API that come to the cluster's own host, if they may.
+    streams: Option<Streams>,
 }
 
 /// Hands the calls of other peers to the switchboard.
@@ -99,6 +105,22 @@ fn answer_calls(rpc: Rpc) -> Serve {
         let rpc = rpc.clone();
         Box::pin(async move { rpc.serve(peer, stream).await })
     })
+}
+
+/// Hands streams to the API behind them.
+fn answer_streams(streams: Streams) -> Serve {
+    Arc::new(move |peer, stream| streams.serve(peer, stream))
+}
+
+/// Whether the REST API is reached through the cluster's own host. As the reference: only with raft, whose members all trust
+/// each other; the secret of a crdt may be known to followers, who must not rule the cluster.
+fn is_reached_by_members(configuration: &Configuration) -> bool {
+    let has_own_host = |config: &restapi::RestApiConfig| !config.libp2p_listen_multiaddress.0.is_empty();
+    configuration.raft.is_some() && configuration.restapi.as_ref().is_some_and(|config| !has_own_host(config))
+}
+
+fn named(addresses: &[Multiaddr], peer: PeerId) -> Vec<Multiaddr> {
+    addresses.iter().filter_map(|address| address.clone().with_p2p(peer).ok()).collect()
 }
 
 fn failed(component: &'static str, reason: impl fmt::Display) -> StartError {
@@ -116,6 +138,10 @@ impl Node {
         let mut protocols = Protocols::new();
         protocols.insert(RPC_PROTOCOL, answer_calls(rpc.clone()));
         protocols.extend(exchange.protocols());
+        let streams = is_reached_by_members(&configuration).then(Streams::default);
+        if let Some(streams) = &streams {
+            protocols.insert(STREAMS_PROTOCOL, answer_streams(streams.clone()));
+        }
         if configuration.cluster.follower_mode {
             // Who follows decides itself when its daemon is to be cleaned.
             rpc.close::<ClusterRpc::RepoGCLocal>();
@@ -129,13 +155,17 @@ impl Node {
         let (host, clock) = (Arc::new(host), Arc::new(SystemClock::new()));
         rpc.connect(Arc::clone(&host) as Arc<dyn Wire>, Arc::clone(&clock) as Arc<dyn Clock>);
         exchange.connect(Arc::clone(&host));
-        let base = Base { me, rpc, clock, store: Arc::clone(&store) as Arc<dyn Datastore>, host, exchange };
+        if let Some(streams) = &streams {
+            streams.reached_at(named(&host.addresses(), me));
+        }
+        let base = Base { me, rpc, clock, store: Arc::clone(&store) as Arc<dyn Datastore>, host, exchange, streams };
         let mut node = Self {
             identity,
             rpc: base.rpc.clone(),
             store,
             scopes: (scope(), scope()),
             apis: Vec::new(),
+            doors: Vec::new(),
             components: Vec::new(),
             daemon_address: configuration.connector.address().to_owned(),
             gateway: None,
@@ -186,8 +216,9 @@ impl Node {
             let clock = Arc::clone(&base.clock);
             let metrics = Arc::clone(&metrics);
             let adder = Arc::clone(&adder);
+            let streams = self.open_door(config).await?.or_else(|| base.streams.clone());
             let api = restapi::bind(config, folder.path(), base.rpc.clone(), adder, clock, metrics).await?;
-            self.apis.push(Arc::new(api));
+            self.apis.push(Arc::new(api.with_streams(streams)));
         }
         if let Some(config) = &configuration.ipfsproxy {
             let clock = Arc::clone(&base.clock);
@@ -197,8 +228,9 @@ impl Node {
         if let Some(config) = &configuration.pinsvcapi {
             let clock = Arc::clone(&base.clock);
             let metrics = Arc::clone(&metrics);
+            let streams = self.open_door(config).await?;
             let api = pinsvcapi::bind(config, folder.path(), base.rpc.clone(), clock, metrics).await?;
-            self.apis.push(Arc::new(api));
+            self.apis.push(Arc::new(api.with_streams(streams)));
         }
         if let Some(config) = configuration.metrics.as_ref().filter(|config| config.enable_stats) {
             let sources = metric_sources(&configuration, &base, metrics);
@@ -212,7 +244,8 @@ impl Node {
         self.raft = configuration.raft.is_some().then(|| (Arc::clone(&base.host), Arc::clone(&consensus)));
         self.bootstrap = configuration.bootstrap.clone();
         let rest: [Arc<dyn Component>; 5] = [consensus, monitor, connector, tracker, cluster];
-        self.components = host.into_iter().chain(rest).collect();
+        let doors = std::mem::take(&mut self.doors);
+        self.components = host.into_iter().chain(doors).chain(rest).collect();
         for component in &self.components {
             Arc::clone(component).start(&self.scopes.1).await?;
         }
@@ -220,6 +253,24 @@ impl Node {
             Arc::clone(api).start(&self.scopes.0).await?;
         }
         Ok(())
+    }
+
+    /// Makes the libp2p host of an API's own, if it has one; returns where its streams come in.
+    async fn open_door<K: Kind>(&mut self, config: &ApiConfig<K>) -> Result<Option<Streams>, StartError> {
+        let own = config.own_host().map_err(|error| failed(K::KEY, error.message))?;
+        let Some(own) = own else { return Ok(None) };
+        let streams = Streams::default();
+        let options = DoorOptions {
+            key: own.key,
+            listen: own.listen,
+            setting: format!("{}.libp2p_listen_multiaddress", K::KEY),
+            protocol: STREAMS_PROTOCOL,
+            serve: answer_streams(streams.clone()),
+        };
+        let door = DoorHost::bind(options).await?;
+        streams.reached_at(named(door.addresses(), door.id()));
+        self.doors.push(Arc::new(door));
+        Ok(Some(streams))
     }
 
     /// Who this peer is.

@@ -1,22 +1,29 @@
 //! How connections are made, assembled once: TCP or WebSocket, the private network, noise or TLS, yamux.
 //!
-//! Used by the host of a peer, by the embedded IPFS node and by clients that talk HTTP over libp2p. There is no swarm here;
-//! what any swarm needs is: listening, streams for protocols outside of it ([`streams`]), what an address says of itself.
+//! Used by the host of a peer, by the embedded IPFS node and by HTTP over libp2p. What any swarm needs is here: listening,
+//! streams for protocols outside of it ([`streams`]), what an address says of itself. Of swarms there is only the least
+//! one, which opens or takes streams of one protocol (`plain`).
 
 mod address;
 mod bandwidth;
+mod dial;
 mod guard;
 mod kind;
 mod listen;
+mod names;
+mod plain;
 mod security;
 mod shares;
 pub mod streams;
 
 pub use address::{is_named, is_relayed, is_supported, split};
 pub use bandwidth::{Meter, Totals};
+pub use dial::{dial_reason, is_stranger};
 pub use guard::{HungUp, WrongSecret, is_hung_up, is_wrong_secret, root_cause};
 pub use kind::{Kind, kind};
 pub use listen::listen;
+pub use names::{NameError, Names};
+pub use plain::{CallError, Callee, CalleeOptions, Caller, CallerOptions};
 pub use security::{Security, SecurityError};
 pub use shares::{Share, Shares};
 

@@ -20,7 +20,9 @@ const UNKNOWN_COMMAND: u8 = 3;
     about = "CLI for IPFS Cluster",
     long_about = "ipfs-cluster-ctl manages a cluster through the REST API of one of its peers.\n\nThe peer is expected at \
                   /ip4/127.0.0.1/tcp/9094; --host names another one. Of several hosts, separated by commas, the first \
-                  that can be reached is asked.",
+                  that can be reached is asked.\n\nAn address that ends in /p2p/<id>, or a /dnsaddr that stands for one, \
+                  is reached over libp2p: the libp2p_listen_multiaddress of its API, or with raft its cluster address \
+                  together with --secret.",
     disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true
@@ -29,6 +31,10 @@ pub(crate) struct Cli {
     /// API addresses, separated by commas, tried in order
     #[arg(short = 'l', long, default_value = "/ip4/127.0.0.1/tcp/9094", value_name = "MULTIADDRS")]
     pub(crate) host: String,
+
+    /// Secret of the cluster, as 64 hexadecimal digits, for hosts over libp2p in its private network
+    #[arg(long, hide_default_value = true, value_name = "HEX")]
+    pub(crate) secret: Option<String>,
 
     /// Use https
     #[arg(short = 's', long)]

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("cluster-embedded", &["cluster-types", "cluster-component", "bitswap", "cluster-transport", "dag"]),
     ("cluster-raft", &["cluster-types", "cluster-component"]),
     ("cluster-http", &["cluster-types", "cluster-component", "dag"]),
-    ("cluster-client", &["cluster-types"]),
+    ("cluster-client", &["cluster-types", "cluster-transport"]),
     ("cluster-cli", &[]),
     (
         "cluster-node",

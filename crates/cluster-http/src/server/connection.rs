@@ -3,6 +3,7 @@
 use super::body::{Guarded, ResponseBody};
 use super::listener::{BoundListener, Connection};
 use super::tls::Tls;
+use cluster_component::ports::Duplex;
 use cluster_component::tasks::TaskScope;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::compat::FuturesAsyncReadCompatExt;
 use tokio_util::sync::CancellationToken;
 
 /// How long a server waits and how much it takes. A duration of zero is no limit.
@@ -61,7 +63,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long answers that are under way may take when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What answers requests. The text is who asks: an IP address, or `@` on a unix socket.
+/// What answers requests. The text is who asks: an IP address, `@` on a unix socket, or a peer over libp2p.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(
@@ -89,6 +91,17 @@ pub fn serve_tls<H: Handler>(
     let inner = tasks.clone();
     let manner = Manner { tls, limits };
     tasks.spawn("http-accept", async move { accept_loop(listener, manner, handler, inner).await });
+}
+
+/// Serves one stream of libp2p, which is talked to as a connection, to its end. `from` is who opened it.
+pub(super) async fn serve_stream<H: Handler>(
+    stream: Duplex,
+    from: Arc<str>,
+    limits: Limits,
+    handler: Arc<H>,
+    stopping: CancellationToken,
+) {
+    converse(TokioIo::new(stream.compat()), from, limits, handler, stopping).await;
 }
 
 /// How connections of a listener are talked to.

@@ -4,6 +4,7 @@ mod access_log;
 mod body;
 mod connection;
 mod listener;
+mod streams;
 mod tls;
 
 pub use access_log::{AccessLog, AccessLogError};
@@ -12,4 +13,5 @@ pub(crate) use body::{Ending, chunked, takes_trailers};
 pub(crate) use connection::Handler;
 pub use connection::{Limits, serve, serve_tls};
 pub use listener::{BoundListener, ListenError, Listeners};
+pub use streams::{PROTOCOL as STREAMS_PROTOCOL, Streams};
 pub use tls::{Tls, TlsError};

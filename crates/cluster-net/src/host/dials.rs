@@ -3,15 +3,9 @@
 use super::command::Reply;
 use crate::dht::Table;
 use cluster_types::{Multiaddr, PeerId};
-use libp2p::core::transport::TransportError;
 use libp2p::kad::QueryId;
-use libp2p::swarm::{ConnectionId, DialError};
+use libp2p::swarm::ConnectionId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
-use std::io;
-
-/// Addresses that are told of when all have failed.
-const TOLD_MAX: usize = 8;
 
 /// A search for a peer.
 pub(super) type Search = (Table, QueryId);
@@ -121,41 +115,6 @@ impl Dials {
             let _caller_is_gone = waiting.send(outcome.clone());
         }
     }
-}
-
-/// Why a dial failed, in words for an operator.
-pub(super) fn reason(error: &DialError) -> String {
-    match error {
-        DialError::NoAddresses => "it is not known where it is".into(),
-        DialError::LocalPeerId { .. } => "it is this peer".into(),
-        DialError::WrongPeerId { obtained, .. } => format!("another peer answers there: {obtained}"),
-        DialError::Aborted => "the dial was aborted".into(),
-        DialError::DialPeerConditionFalse(_) => "it is being dialed".into(),
-        DialError::Denied { cause } => format!("refused here: {}", cluster_transport::root_cause(cause)),
-        DialError::Transport(tried) => {
-            let told: Vec<String> = tried.iter().take(TOLD_MAX).map(one_address).collect();
-            format!("all dials failed: {}", told.join("; "))
-        }
-    }
-}
-
-fn one_address((address, error): &(Multiaddr, TransportError<io::Error>)) -> String {
-    match error {
-        TransportError::MultiaddrNotSupported(_) => format!("[{address}] there is no transport for it"),
-        TransportError::Other(error) => format!("[{address}] {}", cluster_transport::root_cause(error)),
-    }
-}
-
-/// Whether the other side has another secret, or hung up as if it had.
-pub(super) fn is_stranger(error: &DialError) -> bool {
-    let DialError::Transport(tried) = error else { return false };
-    tried.iter().any(|(_, error)| match error {
-        TransportError::Other(error) => {
-            let error: &(dyn Error + 'static) = error;
-            cluster_transport::is_wrong_secret(error) || cluster_transport::is_hung_up(error)
-        }
-        TransportError::MultiaddrNotSupported(_) => false,
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Finding peers: dials, and searches for those whose addresses are not known.
 
 use super::command::Reply;
-use super::dials::{self, Next};
+use super::dials::Next;
 use super::driver::Driver;
 use super::lock;
 use crate::addresses::{Kind, Lasting, kind};
@@ -48,8 +48,8 @@ impl Driver {
     }
 
     pub(super) fn dial_failed(&mut self, peer: PeerId, id: ConnectionId, error: &DialError) {
-        let reason = dials::reason(error);
-        if dials::is_stranger(error) {
+        let reason = cluster_transport::dial_reason(error);
+        if cluster_transport::is_stranger(error) {
             let is_ours = lock(&self.shared.book).is_seen(&peer) || self.dials.is_awaited(&peer);
             self.tell_of_stranger(&peer.to_string(), &reason, is_ours);
         }

@@ -80,12 +80,24 @@ pub(super) async fn show_all<T: Show>(
     Ok(())
 }
 
+/// The secret that hexadecimal digits write down.
+fn secret(text: &str) -> Result<[u8; 32], Failure> {
+    let bytes = hex::decode(text).doing("parsing secret")?;
+    bytes
+        .try_into()
+        .map_err(|_| "length of ProtectorKey should be 32: give 64 hexadecimal digits")
+        .doing("creating API client")
+}
+
 /// The client that the global flags ask for.
 fn client(cli: &Cli) -> Result<Client, Failure> {
     let credentials = cli.basic_auth.as_deref().filter(|text| !text.is_empty());
     // A password goes over https unless the user says that it may go openly.
     let tls = cli.https || (credentials.is_some() && !cli.force_http);
     let mut builder = Client::builder();
+    if let Some(text) = cli.secret.as_deref().filter(|text| !text.is_empty()) {
+        builder = builder.secret(secret(text)?);
+    }
     for text in cli.host.split(',') {
         builder = builder.host(Host::parse(text, tls).doing("parsing host multiaddress")?);
     }

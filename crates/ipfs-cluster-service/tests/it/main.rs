@@ -12,6 +12,7 @@ mod follower;
 mod golden;
 mod load;
 mod metrics;
+mod over_libp2p;
 mod peer;
 mod pinsvc;
 mod place;

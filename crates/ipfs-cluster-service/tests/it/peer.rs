@@ -211,12 +211,7 @@ impl Peer {
 
     /// Runs the command-line tool against it.
     pub(crate) fn ctl(&self, args: &[&str]) -> CtlRun {
-        let output = ctl().args(["--host", &self.api]).args(args).output().expect("the tool runs");
-        CtlRun {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            code: output.status.code().unwrap_or(-1),
-        }
+        CtlRun::of(ctl().args(["--host", &self.api]).args(args))
     }
 }
 
@@ -227,6 +222,18 @@ pub(crate) struct CtlRun {
     #[allow(dead_code)] // Shown by `Debug` when a test fails.
     pub(crate) stderr: String,
     pub(crate) code: i32,
+}
+
+impl CtlRun {
+    /// Runs this to its end.
+    pub(crate) fn of(tool: &mut Command) -> Self {
+        let output = tool.output().expect("the tool runs");
+        Self {
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
 }
 
 impl Drop for Peer {

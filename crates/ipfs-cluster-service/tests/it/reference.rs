@@ -6,13 +6,29 @@ use crate::place::Place;
 use crate::raft::cid;
 use cluster_testkit::kubo::FakeKubo;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PROGRAMS: &str = "IPFS_CLUSTER_TEST_REFERENCE";
 
 /// Pins in a row at each peer.
 const PINS: u8 = 30;
+
+/// The folder of the reference's programs, if there is one; says so if not.
+pub(crate) fn programs() -> Option<PathBuf> {
+    let named = std::env::var_os(PROGRAMS).map(PathBuf::from);
+    if named.is_none() {
+        eprintln!("skipped: {PROGRAMS} does not name the folder of the reference's programs");
+    }
+    named
+}
+
+/// One of them.
+pub(crate) fn program(programs: &Path, name: &str) -> Command {
+    let mut command = Command::new(programs.join(name));
+    command.env_clear().env("TZ", "UTC").env("CLUSTER_MDNSINTERVAL", "0s");
+    command
+}
 
 /// The pinset as a peer lists it, as JSON.
 fn pinset(peer: &Peer) -> Vec<Value> {
@@ -30,15 +46,9 @@ fn agree(peers: &[Peer], count: usize) {
 /// It is the first, and ours join it; one of ours comes late.
 #[test]
 fn proc_a_peer_of_the_reference_and_ours_keep_one_pinset() {
-    let Some(programs) = std::env::var_os(PROGRAMS) else {
-        return eprintln!("skipped: {PROGRAMS} does not name the folder of the reference's programs");
-    };
+    let Some(programs) = programs() else { return };
     let _alone = ALONE.blocking_lock();
-    let theirs = || {
-        let mut command = Command::new(Path::new(&programs).join("ipfs-cluster-service"));
-        command.env_clear().env("TZ", "UTC").env("CLUSTER_MDNSINTERVAL", "0s");
-        command
-    };
+    let theirs = || program(&programs, "ipfs-cluster-service");
     let first = Place::made_by(theirs(), &[], FakeKubo::start(), "127.0.0.1", None);
     let places = [Place::new(&[], "127.0.0.2"), Place::new(&[], "127.0.0.3")];
     first.configure(&[], talkative);

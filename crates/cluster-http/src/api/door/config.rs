@@ -1,8 +1,11 @@
 //! The section of an API. Those of the REST API and of the pinning service have the same keys.
 
 use crate::server::Tls;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use cluster_component::config::{ComponentConfig, ConfigError, Section, Strings};
 use cluster_types::{GoDuration, Multiaddr};
+use libp2p_identity::Keypair;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -43,13 +46,14 @@ pub struct ApiConfig<K: Kind> {
     pub idle_timeout: GoDuration,
     /// Bytes of a request's headers, 4096 or more. Default 4096.
     pub max_header_bytes: i64,
-    /// Where a libp2p host of the API's own listens.
+    /// Where a libp2p host of the API's own listens; `id` and `private_key` must be set too. Without it the API is reached
+    /// over libp2p only with raft, and through the cluster's own host.
     #[serde(skip_serializing_if = "is_empty")]
     pub libp2p_listen_multiaddress: Strings,
-    /// Its identity.
+    /// Its name, a peer ID.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub id: String,
-    /// Its key.
+    /// Its key, in base64, as in `identity.json`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub private_key: String,
     /// Names and passwords; `null`: everyone is let in. Default `null`.
@@ -220,17 +224,59 @@ impl<K: Kind> ApiConfig<K> {
         loaded.map(Some).map_err(|e| mistake::<K>("ssl_cert_file", |_| e.to_string()))
     }
 
-    /// Refuses what would leave the API less reachable than the file says.
-    fn check_what_is_not_there(&self) -> Result<(), ConfigError> {
-        if !self.libp2p_listen_multiaddress.0.is_empty() || !self.id.is_empty() || !self.private_key.is_empty() {
-            return Err(mistake::<K>("libp2p_listen_multiaddress", |key| {
-                format!(
-                    "{key}, id and private_key are set, but this version does not serve the API over libp2p: remove \
-                     the three keys"
-                )
-            }));
+    /// The libp2p host of the API's own, if one is set. It knows no secret of the cluster: whoever knows its name and
+    /// address can ask, as over HTTP.
+    ///
+    /// # Errors
+    /// When one of its three keys is missing or wrong. Worded as the reference.
+    pub fn own_host(&self) -> Result<Option<OwnHost>, ConfigError> {
+        let listen = self.libp2p_addresses()?;
+        let key = self.libp2p_key()?;
+        let id = (!self.id.is_empty()).then(|| cluster_types::peer_id::parse(&self.id));
+        let id = id.transpose().map_err(|e| mistake::<K>("id", |_| format!("error parsing {}.ID: {e}", K::KEY)))?;
+        match (id, key, listen.is_empty()) {
+            (None, None, true) => Ok(None),
+            (Some(id), Some(key), false) if key.public().to_peer_id() == id => Ok(Some(OwnHost { key, listen })),
+            (Some(_), Some(_), false) => {
+                Err(mistake::<K>("id", |_| format!("{}.ID does not match private_key", K::KEY)))
+            }
+            _ => Err(mistake::<K>("libp2p_listen_multiaddress", |_| {
+                "all ID, private_key and libp2p_listen_multiaddress should be set".into()
+            })),
         }
-        Ok(())
+    }
+
+    fn libp2p_addresses(&self) -> Result<Vec<Multiaddr>, ConfigError> {
+        let parse = |text: &String| {
+            let wrong = |e| mistake::<K>("libp2p_listen_multiaddress", |key| format!("error parsing {key}: {e}"));
+            cluster_types::address::parse(text).map_err(wrong)
+        };
+        self.libp2p_listen_multiaddress.0.iter().map(parse).collect()
+    }
+
+    fn libp2p_key(&self) -> Result<Option<Keypair>, ConfigError> {
+        if self.private_key.is_empty() {
+            return Ok(None);
+        }
+        let wrong = |text: String| mistake::<K>("private_key", |key| text.replace("KEY", key));
+        let bytes = STANDARD.decode(&self.private_key).map_err(|e| wrong(format!("error decoding KEY: {e}")))?;
+        let key = Keypair::from_protobuf_encoding(&bytes).map_err(|e| wrong(format!("error parsing KEY ID: {e}")))?;
+        Ok(Some(key))
+    }
+}
+
+/// A libp2p host that serves nothing but an API.
+#[derive(Clone)]
+pub struct OwnHost {
+    /// Who it is.
+    pub key: Keypair,
+    /// Where it listens.
+    pub listen: Vec<Multiaddr>,
+}
+
+impl fmt::Debug for OwnHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnHost").field("listen", &self.listen).finish_non_exhaustive()
     }
 }
 
@@ -258,6 +304,48 @@ impl<K: Kind> ComponentConfig for ApiConfig<K> {
             let text = |key: &str| format!("{key} must be not less then {HEADER_BYTES_MIN}");
             return Err(mistake::<K>("max_header_bytes", text));
         }
-        self.check_what_is_not_there()
+        self.own_host().map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::restapi::RestApiConfig;
+
+    fn config(id: &str, private_key: &str, listen: &[&str]) -> RestApiConfig {
+        RestApiConfig {
+            id: id.into(),
+            private_key: private_key.into(),
+            libp2p_listen_multiaddress: Strings(listen.iter().map(|text| (*text).to_owned()).collect()),
+            ..RestApiConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_libp2p_host_needs_all_its_keys_and_they_must_fit() {
+        let key = Keypair::generate_ed25519();
+        let (id, other) = (key.public().to_peer_id(), Keypair::generate_ed25519().public().to_peer_id());
+        let (id, other) = (id.to_string(), other.to_string());
+        let text = STANDARD.encode(key.to_protobuf_encoding().expect("an Ed25519 key"));
+        let listen = "/ip4/127.0.0.1/tcp/9100";
+
+        let host = config(&id, &text, &[listen]).own_host().expect("right").expect("a host");
+        assert_eq!(
+            (host.key.public().to_peer_id().to_string(), host.listen[0].to_string()),
+            (id.clone(), listen.into())
+        );
+        assert!(config("", "", &[]).own_host().expect("right").is_none());
+
+        let refused = |config: RestApiConfig| config.validate().expect_err("refused").message;
+        let all = "all ID, private_key and libp2p_listen_multiaddress should be set";
+        assert_eq!(refused(config(&id, &text, &[])), all);
+        assert_eq!(refused(config(&id, "", &[listen])), all);
+        assert_eq!(refused(config("", &text, &[listen])), all);
+        assert_eq!(refused(config(&other, &text, &[listen])), "restapi.ID does not match private_key");
+        assert!(refused(config(&id, "%", &[listen])).starts_with("error decoding restapi.private_key: "));
+        assert!(refused(config(&id, "AAAA", &[listen])).starts_with("error parsing restapi.private_key ID: "));
+        assert!(refused(config("x", &text, &[listen])).starts_with("error parsing restapi.ID: "));
+        assert!(refused(config(&id, &text, &["x"])).starts_with("error parsing restapi.libp2p_listen_multiaddress: "));
     }
 }

@@ -6,7 +6,7 @@ use super::config::{ApiConfig, Kind};
 use super::cors::Cors;
 use super::path::without_dots;
 use super::query;
-use crate::server::{self, AccessLog, Handler, Limits, Listeners, Tls};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners, Streams, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
@@ -39,7 +39,7 @@ pub(in crate::api) trait Site: Send + Sync + 'static {
     async fn answer(&self, door: &Door, path: &str, asked: Asked, body: Incoming) -> Answer;
 
     /// Tells in the log that requests are answered here now.
-    fn tell_listening(&self, how: &str, address: &Multiaddr);
+    fn tell_listening(&self, how: &str, address: &dyn fmt::Display);
 }
 
 /// What a request brings besides its path and its body.
@@ -59,6 +59,8 @@ pub(in crate::api) struct Asked {
 pub struct HttpApi {
     key: &'static str,
     listeners: Listeners,
+    /// Where streams of libp2p come in, if they do.
+    streams: Option<Streams>,
     limits: Limits,
     tls: Option<Arc<Tls>>,
     front: Arc<Front>,
@@ -119,9 +121,19 @@ impl HttpApi {
             key: K::KEY,
             listeners,
             limits: limits(config),
+            streams: None,
             tls,
             front: Arc::new(Front { door, site: Box::new(site), log, metrics }),
         })
+    }
+}
+
+impl HttpApi {
+    /// Serves these streams of libp2p too, once it is started. TLS is for connections alone: streams are secured below.
+    #[must_use]
+    pub fn with_streams(mut self, streams: Option<Streams>) -> Self {
+        self.streams = streams;
+        self
     }
 }
 
@@ -160,6 +172,12 @@ impl Component for HttpApi {
         for listener in self.listeners.take() {
             self.front.site.tell_listening(how, listener.address());
             server::serve_tls(listener, self.tls.clone(), self.limits, Arc::clone(&self.front), tasks);
+        }
+        if let Some(streams) = &self.streams {
+            let addresses = streams.addresses().iter().map(|address| format!("        {address}\n"));
+            let listing = format!("ENABLED. Listening on:\n{}", addresses.collect::<String>());
+            self.front.site.tell_listening("libp2p-http", &listing.trim_end());
+            streams.open(self.limits, &self.front, tasks);
         }
         Ok(())
     }

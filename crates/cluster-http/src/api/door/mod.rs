@@ -12,5 +12,5 @@ pub(in crate::api) mod query;
 pub(in crate::api) mod table;
 mod token;
 
-pub use config::{ApiConfig, Kind};
+pub use config::{ApiConfig, Kind, OwnHost};
 pub use front::HttpApi;

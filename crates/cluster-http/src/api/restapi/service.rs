@@ -12,7 +12,6 @@ use cluster_component::errors::StartError;
 use cluster_component::metrics::Metrics;
 use cluster_component::ports::Clock;
 use cluster_component::rpc::Rpc;
-use cluster_types::Multiaddr;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
 use std::path::Path;
@@ -59,7 +58,7 @@ impl Site for Front {
         }
     }
 
-    fn tell_listening(&self, how: &str, address: &Multiaddr) {
+    fn tell_listening(&self, how: &str, address: &dyn std::fmt::Display) {
         tracing::info!(target: "restapi", "RESTAPI ({how}): {address}");
     }
 }
