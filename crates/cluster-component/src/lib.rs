@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`component`] (who does what), [`ports`] (network, clock, chance), [`rpc`] (the table and its
 //! client), [`content`] (reading files), [`config`] (sections and their manager), [`tasks`] (how work is started and
-//! awaited), [`metrics`] (what is counted), [`errors`].
+//! awaited), [`metrics`] (what is counted), [`trace`] (what is told of single pins and requests), [`errors`].
 //!
 //! There is no implementation of a component here: those are the crates beside each other one layer up.
 
@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod ports;
 pub mod rpc;
 pub mod tasks;
+pub mod trace;
 
 use futures::stream::BoxStream;
 

@@ -12,6 +12,7 @@ use cluster_http::api::metrics::MetricsConfig;
 pub use cluster_http::api::pinsvcapi::PinSvcApiConfig;
 pub use cluster_http::api::restapi::RestApiConfig;
 pub use cluster_ipfs::IpfsHttpConfig;
+pub use cluster_otlp::TracingConfig;
 use cluster_peer::cluster::ClusterConfig;
 pub use cluster_peer::cluster::config::Secret;
 use cluster_peer::informer::disk::DiskConfig;
@@ -26,9 +27,6 @@ use std::net::{IpAddr, TcpListener};
 
 /// The reference's stores. A file that names one is served by ours.
 pub(crate) const OTHER_STORES: [&str; 4] = ["badger", "badger3", "leveldb", "pebble"];
-
-/// The reference's components that this version does not have; a file that names one is told so once.
-pub(crate) const NOT_HERE: [(Section, &str); 1] = [(Section::Observations, "tracing")];
 
 /// Section `datastore.fjall`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +95,8 @@ pub struct Configuration {
     pub numpin: Option<NumPinConfig>,
     /// Figures; `None`: none are served.
     pub metrics: Option<MetricsConfig>,
+    /// Traces; `None`: none are sent.
+    pub tracing: Option<TracingConfig>,
     /// The store.
     pub datastore: FjallConfig,
     /// Members that this start asks to be taken in by; not part of the file.
@@ -125,6 +125,7 @@ impl Configuration {
             pinqueue: Some(PinQueueConfig::default()),
             numpin: None,
             metrics: Some(MetricsConfig::default()),
+            tracing: Some(TracingConfig::default()),
             datastore: FjallConfig::default(),
             bootstrap: Vec::new(),
         }
@@ -184,6 +185,7 @@ impl Configuration {
             pinqueue: optional(document, environment)?,
             numpin: optional(document, environment)?,
             metrics: optional(document, environment)?,
+            tracing: optional(document, environment)?,
             datastore: document.load(environment)?.config,
             bootstrap: Vec::new(),
         })
@@ -226,6 +228,7 @@ impl Configuration {
         store_if_some(&mut document, self.numpin.as_ref());
         store_if_some(&mut document, self.tags.as_ref());
         store_if_some(&mut document, self.metrics.as_ref());
+        store_if_some(&mut document, self.tracing.as_ref());
         document.store(&self.datastore);
         document
     }
@@ -329,11 +332,6 @@ fn store_if_some<C: ComponentConfig>(document: &mut Document, config: Option<&C>
 }
 
 fn tell_what_is_not_here(document: &Document) {
-    for (section, key) in NOT_HERE {
-        if document.has(section, key) {
-            tracing::info!("{}.{key} is in service.json; this version does not have it", section.name());
-        }
-    }
     for store in OTHER_STORES.iter().filter(|store| document.has(Section::Datastore, store)) {
         tracing::info!(
             "datastore.{store} is in service.json; the pinset is kept in fjall here: bring it with state import"

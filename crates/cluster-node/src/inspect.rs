@@ -1,7 +1,7 @@
 //! Looking at a configuration: all its mistakes at once, the values in effect and where they come from, and the
 //! reference page of all keys.
 
-use crate::config::{Configuration, FjallConfig, NOT_HERE, OTHER_STORES, RaftConfig};
+use crate::config::{Configuration, FjallConfig, OTHER_STORES, RaftConfig};
 use crate::folder::Folder;
 use cluster_component::config::{
     ComponentConfig, ConfigError, Document, Effective, Environment, Origin, Section, section_path,
@@ -14,6 +14,7 @@ use cluster_http::api::metrics::MetricsConfig;
 use cluster_http::api::pinsvcapi::PinSvcApiConfig;
 use cluster_http::api::restapi::RestApiConfig;
 use cluster_ipfs::IpfsHttpConfig;
+use cluster_otlp::TracingConfig;
 use cluster_peer::allocator::ascendalloc::AscendConfig;
 use cluster_peer::allocator::balanced::BalancedConfig;
 use cluster_peer::allocator::descendalloc::DescendConfig;
@@ -60,6 +61,7 @@ pub fn each(visitor: &mut impl Visit) {
     visitor.section::<PinQueueConfig>();
     visitor.section::<TagsConfig>();
     visitor.section::<MetricsConfig>();
+    visitor.section::<TracingConfig>();
     visitor.section::<FjallConfig>();
 }
 
@@ -202,7 +204,6 @@ impl Checker<'_> {
                     store if section == Section::Datastore && OTHER_STORES.contains(&store) => {
                         "the pinset is kept in fjall here: bring it with state export and state import"
                     }
-                    other if NOT_HERE.contains(&(section, known_name(other))) => "this version does not have it",
                     _ => "there is no such component, so it has no effect: remove it",
                 };
                 let line = line_of(self.text, &key);
@@ -220,7 +221,7 @@ fn known_name(component: &str) -> &'static str {
             self.0.push(C::KEY);
         }
     }
-    let mut names = Names(NOT_HERE.iter().map(|(_, name)| *name).collect());
+    let mut names = Names(Vec::new());
     each(&mut names);
     names.0.into_iter().find(|name| *name == component).unwrap_or("")
 }

@@ -17,6 +17,7 @@ use cluster_component::rpc::{
     Cluster as ClusterRpc, Components, PROTOCOL as RPC_PROTOCOL, Rpc, RpcError, RpcErrorKind, Target,
 };
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::Tracer;
 use cluster_crdt::config::Trust;
 use cluster_crdt::{CrdtConsensus, ReplicaBlocks};
 use cluster_datastore::{FjallOptions, FjallStore};
@@ -28,6 +29,7 @@ use cluster_http::api::metrics::{MetricsApi, Sources};
 use cluster_http::api::{pinsvcapi, restapi};
 use cluster_http::server::{STREAMS_PROTOCOL, Streams};
 use cluster_net::{DoorHost, DoorOptions, Exchange, Host, Protocols, Serve};
+use cluster_otlp::{Origin, Traces};
 use cluster_peer::cluster::MainCluster;
 use cluster_peer::informer::disk::DiskInformer;
 use cluster_peer::informer::numpin::NumPinInformer;
@@ -97,6 +99,8 @@ struct Base {
     exchange: Arc<Exchange>,
     /// Streams for the REST API that come to the cluster's own host, if they may.
     streams: Option<Streams>,
+    tracer: Tracer,
+    traces: Option<Arc<Traces>>,
 }
 
 /// Hands the calls of other peers to the switchboard.
@@ -158,7 +162,10 @@ impl Node {
         if let Some(streams) = &streams {
             streams.reached_at(named(&host.addresses(), me));
         }
-        let base = Base { me, rpc, clock, store: Arc::clone(&store) as Arc<dyn Datastore>, host, exchange, streams };
+        let traces = traces(&configuration, me)?;
+        let tracer = tracer(traces.as_ref(), &(Arc::clone(&clock) as Arc<dyn Clock>), &me);
+        let datastore = Arc::clone(&store) as Arc<dyn Datastore>;
+        let base = Base { me, rpc, clock, store: datastore, host, exchange, streams, tracer, traces };
         let mut node = Self {
             identity,
             rpc: base.rpc.clone(),
@@ -218,7 +225,7 @@ impl Node {
             let adder = Arc::clone(&adder);
             let streams = self.open_door(config).await?.or_else(|| base.streams.clone());
             let api = restapi::bind(config, folder.path(), base.rpc.clone(), adder, clock, metrics).await?;
-            self.apis.push(Arc::new(api.with_streams(streams)));
+            self.apis.push(Arc::new(api.with_streams(streams).traced(base.tracer.clone())));
         }
         if let Some(config) = &configuration.ipfsproxy {
             let clock = Arc::clone(&base.clock);
@@ -230,13 +237,13 @@ impl Node {
             let metrics = Arc::clone(&metrics);
             let streams = self.open_door(config).await?;
             let api = pinsvcapi::bind(config, folder.path(), base.rpc.clone(), clock, metrics).await?;
-            self.apis.push(Arc::new(api.with_streams(streams)));
+            self.apis.push(Arc::new(api.with_streams(streams).traced(base.tracer.clone())));
         }
         if let Some(config) = configuration.metrics.as_ref().filter(|config| config.enable_stats) {
             let sources = metric_sources(&configuration, &base, metrics);
             self.apis.push(Arc::new(MetricsApi::bind(config, sources).await?));
         }
-        // The network first; then the pinset, and what follows its changes before what makes them.
+        // What others tell of themselves first; the network; then the pinset, and what follows its changes before what makes them.
         let host: [Arc<dyn Component>; 2] = [Arc::clone(&base.host) as _, Arc::clone(&base.exchange) as _];
         let connector: Arc<dyn Component> = connector;
         self.watched = Some(Watched { removal: cluster.removal(), failure: cluster.failure() });
@@ -245,7 +252,8 @@ impl Node {
         self.bootstrap = configuration.bootstrap.clone();
         let rest: [Arc<dyn Component>; 5] = [consensus, monitor, connector, tracker, cluster];
         let doors = std::mem::take(&mut self.doors);
-        self.components = host.into_iter().chain(doors).chain(rest).collect();
+        let traces = base.traces.map(|traces| traces as Arc<dyn Component>);
+        self.components = traces.into_iter().chain(host).chain(doors).chain(rest).collect();
         for component in &self.components {
             Arc::clone(component).start(&self.scopes.1).await?;
         }
@@ -366,6 +374,18 @@ impl Node {
     }
 }
 
+/// What sends traces, if they are to be sent.
+fn traces(configuration: &Configuration, peer: PeerId) -> Result<Option<Arc<Traces>>, StartError> {
+    let config = configuration.tracing.as_ref().filter(|config| config.enable_tracing);
+    let origin = || Origin { peer, peername: configuration.cluster.peername.clone() };
+    config.map(|config| Traces::new(config, &origin()).map(Arc::new)).transpose()
+}
+
+fn tracer(traces: Option<&Arc<Traces>>, clock: &Arc<dyn Clock>, me: &PeerId) -> Tracer {
+    let on = |traces: &Arc<Traces>| Tracer::new(Arc::clone(traces) as _, Arc::clone(clock), me);
+    traces.map(on).unwrap_or_default()
+}
+
 fn metric_sources(configuration: &Configuration, base: &Base, metrics: Arc<Metrics>) -> Sources {
     let (store, crdt) = (Arc::clone(&base.store), configuration.raft.is_none());
     // The crdt keeps the count beside its rows. Raft's state does not, and counting would read all of it.
@@ -467,6 +487,7 @@ fn tracker(
         others: pintracker::ask_by_rpc(base.rpc.clone(), Arc::clone(&base.clock)),
         clock: Arc::clone(&base.clock),
         entropy: Box::new(SystemEntropy::new()),
+        tracer: base.tracer.clone(),
     };
     configuration.tracker.build(parts)
 }
@@ -487,6 +508,7 @@ fn main_component(
         informers: informers(configuration, base),
         clock: Arc::clone(&base.clock),
         network: Some(Arc::clone(&base.host) as Arc<dyn Network>),
+        tracer: base.tracer.clone(),
     };
     MainCluster::new(configuration.cluster.clone(), parts)
 }

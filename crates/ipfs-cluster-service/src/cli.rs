@@ -146,8 +146,8 @@ pub(crate) struct Daemon {
     #[arg(long)]
     pub(crate) stats: bool,
 
-    /// Accepted for compatibility; traces are not sent anywhere yet, and the log says so
-    #[arg(long, hide = true)]
+    /// Send traces in this run (section observations.tracing)
+    #[arg(long)]
     pub(crate) tracing: bool,
 
     /// Accepted for compatibility; does nothing

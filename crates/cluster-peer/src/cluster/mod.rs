@@ -20,6 +20,7 @@ pub use config::ClusterConfig;
 use cluster_component::component::{Consensus, Informer, IpfsConnector, PeerMonitor, PinAllocator, StateRead};
 use cluster_component::ports::{Clock, Network};
 use cluster_component::rpc::{Rpc, RpcError, RpcErrorKind};
+use cluster_component::trace::Tracer;
 use cluster_types::Alert;
 use std::collections::VecDeque;
 use std::fmt;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Connections to others; `None`: this peer is alone.
     pub network: Option<Arc<dyn Network>>,
+    /// Is told what was done about single pins.
+    pub tracer: Tracer,
 }
 
 /// The main component.

@@ -2,8 +2,9 @@
 
 use super::MainCluster;
 use cluster_component::errors::ClusterError;
+use cluster_component::trace::{self, SpanKind, TraceId, Value};
 use cluster_core::pinset::{self, Refusal};
-use cluster_types::{Cid, PeerId, Pin, PinOptions, PinType};
+use cluster_types::{Cid, PeerId, Pin, PinOptions, PinType, Timestamp};
 
 fn invalid(refusal: Refusal) -> ClusterError {
     ClusterError::Invalid(refusal.0)
@@ -21,7 +22,7 @@ impl MainCluster {
         if let Some(from) = pin.options.pin_update.filter(|from| *from != pin.cid) {
             let existing = self.state.get(&from)?.ok_or(ClusterError::NotPinned)?;
             let updated = pinset::update(&existing, pin.cid, &pin.options, now).map_err(invalid)?;
-            self.parts.consensus.log_pin(updated.clone()).await?;
+            self.commit(&updated, now).await?;
             return Ok(updated);
         }
         let existing = self.state.get(&pin.cid)?;
@@ -29,9 +30,24 @@ impl MainCluster {
         if pin.kind != PinType::Meta && pin.allocations.is_empty() {
             pin.allocations = self.allocate(&self.choice().await?, &pin, existing.as_ref())?;
         }
-        self.parts.consensus.log_pin(pin.clone()).await?;
+        self.commit(&pin, now).await?;
         tracing::debug!(cid = %pin.cid, allocations = pin.allocations.len(), "pinned");
         Ok(pin)
+    }
+
+    /// Gives a pin to the consensus, and tells of it: which trace it is of follows from its time, so that the span of the
+    /// whole, which began earlier, is named here.
+    async fn commit(&self, pin: &Pin, begun: Timestamp) -> Result<(), ClusterError> {
+        let trace = TraceId::of_pin(pin);
+        let root = self.parts.tracer.root(trace, "cluster/Pin").map(|span| {
+            let allocations = Value::Number(i64::try_from(pin.allocations.len()).unwrap_or(i64::MAX));
+            span.since(begun).with("cid", Value::Text(pin.cid.to_string())).with("allocations", allocations)
+        });
+        let span = self.parts.tracer.begin(trace, "consensus/LogPin", SpanKind::Internal);
+        let logged = self.parts.consensus.log_pin(pin.clone()).await;
+        trace::end(span, &logged);
+        trace::end(root, &logged);
+        Ok(logged?)
     }
 
     /// Peers for blocks that are about to be put; for a pin that every peer holds, all that are there.
@@ -56,10 +72,17 @@ impl MainCluster {
         self.refuse_if_follower()?;
         let pin = self.state.get(cid)?.ok_or(ClusterError::NotPinned)?;
         pinset::check_unpin(&pin).map_err(invalid)?;
+        let trace = TraceId::of_unpin(cid);
+        let root = self.parts.tracer.root(trace, "cluster/Unpin");
+        let root = root.map(|span| span.with("cid", Value::Text(cid.to_string())));
         if let (PinType::Meta, Some(shards)) = (pin.kind, pin.reference) {
             self.unpin_shards(shards).await?;
         }
-        self.parts.consensus.log_unpin(cid).await?;
+        let span = self.parts.tracer.begin(trace, "consensus/LogUnpin", SpanKind::Internal);
+        let logged = self.parts.consensus.log_unpin(cid).await;
+        trace::end(span, &logged);
+        trace::end(root, &logged);
+        logged?;
         tracing::debug!(%cid, "unpinned");
         Ok(pin)
     }

@@ -13,6 +13,7 @@ use cluster_component::component::{Component, Consensus, IpfsConnector, PinTrack
 use cluster_component::errors::{StartError, TrackerError};
 use cluster_component::ports::{Clock, Entropy, sleep};
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::{self, Begun, SpanKind, TraceId, Tracer, Value};
 use cluster_core::tracker::machine::{Aim, Config, Effect, Event, Failure, Kind, OpId, Tracker, read};
 use cluster_core::tracker::row::Class;
 use cluster_types::store::{Batch, Datastore, DatastoreReadExt, StoreError, Table};
@@ -57,6 +58,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Chance, by which retries are spread.
     pub entropy: Box<dyn Entropy>,
+    /// Is told what was done about single pins.
+    pub tracer: Tracer,
 }
 
 /// Whether the index outlives the process.
@@ -212,20 +215,37 @@ impl TrackerShell {
                 if let Some(pin) = pin.filter(|pin| self.aim(pin) == Aim::Remote) {
                     self.may_let_go(&pin).await.map_err(|e| failed(&e))?;
                 }
-                self.parts.connector.unpin(cid).await.map_err(|e| failed(&e))
+                let span = self.begin_span(TraceId::of_unpin(cid), "tracker/Unpin", cid);
+                let asked = self.parts.connector.unpin(cid).await;
+                trace::end(span, &asked);
+                asked.map_err(|e| failed(&e))
             }
             Kind::Pin => match self.state.get(cid) {
                 Ok(Some(pin)) => {
+                    let span = self.begin_span(TraceId::of_pin(&pin), "tracker/Pin", cid);
+                    let below = span.as_ref().map(Begun::id);
+                    let asking = self.parts.tracer.begin(TraceId::of_pin(&pin), "ipfs/Pin", SpanKind::Client);
+                    let asking = asking.zip(below).map(|(asking, below)| asking.below(below));
                     let (told, sink) = Progresses::follow(&self.progress, *cid);
-                    let done = self.parts.connector.pin(&pin, Some(sink)).await.map_err(|e| failed(&e));
+                    let asked = self.parts.connector.pin(&pin, Some(sink)).await;
                     drop(told);
-                    done
+                    trace::end(asking, &asked);
+                    trace::end(span, &asked);
+                    asked.map_err(|e| failed(&e))
                 }
                 // It was unpinned meanwhile, which the machine is about to hear.
                 Ok(None) => Ok(()),
                 Err(error) => Err(failed(&error)),
             },
         }
+    }
+
+    /// A span of this peer's work on an item, which began when the item was put into the queue.
+    fn begin_span(&self, trace: TraceId, name: &'static str, cid: &Cid) -> Option<Begun> {
+        let span = self.parts.tracer.begin(trace, name, SpanKind::Internal)?;
+        let Ok(Some(row)) = read(&*self.parts.store, cid) else { return Some(span) };
+        let attempt = Value::Number(i64::from(row.attempts) + 1);
+        Some(span.since(row.since).with("cid", Value::Text(cid.to_string())).with("attempt", attempt))
     }
 
     pub(super) fn log_store_error(&self, result: Result<(), StoreError>) {

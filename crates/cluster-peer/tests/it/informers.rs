@@ -3,6 +3,7 @@
 use cluster_component::component::{Consensus, Informer, IpfsConnector, PeerMonitor};
 use cluster_component::ports::{Clock, Entropy};
 use cluster_component::rpc::{Components, Rpc};
+use cluster_component::trace::Tracer;
 use cluster_core::pinset::leaving::Report;
 use cluster_datastore::MemoryStore;
 use cluster_peer::allocator::balanced::{BalancedAllocator, BalancedConfig};
@@ -43,6 +44,7 @@ impl World {
             others: Arc::new(|_, _| Box::pin(std::future::ready(Report::Holds))),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy,
+            tracer: Tracer::default(),
         };
         let tracker = Arc::new(stateless(&StatelessConfig::default(), parts));
         let parts = cluster::Parts {
@@ -54,6 +56,7 @@ impl World {
             informers: Vec::new(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             network: None,
+            tracer: Tracer::default(),
         };
         let cluster = Arc::new(MainCluster::new(ClusterConfig::default(), parts));
         rpc.bind(Components { cluster, consensus, tracker, connector, monitor });

@@ -3,6 +3,7 @@
 use cluster_component::component::{Component, Consensus, IpfsConnector, PinTracker, PinsetChange};
 use cluster_component::ports::{Clock, Entropy};
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::Tracer;
 use cluster_core::pinset::leaving::Report;
 use cluster_datastore::MemoryStore;
 use cluster_peer::pintracker::{MapTrackerConfig, Parts, StatelessConfig, Tracked, maptracker, stateless};
@@ -60,6 +61,7 @@ impl World {
             others: Arc::new(|_, _| std::future::ready(Report::Holds).boxed()),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             entropy: Box::new(NoChance),
+            tracer: Tracer::default(),
         }
     }
 

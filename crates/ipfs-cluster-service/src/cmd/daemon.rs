@@ -14,10 +14,7 @@ use cluster_types::Multiaddr;
 use std::future::Future;
 
 pub(crate) fn run(folder: &Folder, args: &Daemon) -> Result<(), Failure> {
-    if args.tracing {
-        tracing::warn!("traces are not sent anywhere by this version: --tracing does nothing");
-    }
-    let joining = Joining { leave: args.leave, stats: args.stats, ..Joining::read(args)? };
+    let joining = Joining { leave: args.leave, stats: args.stats, tracing: args.tracing, ..Joining::read(args)? };
     run_then(folder, &joining, |_| std::future::ready(()))
 }
 
@@ -30,6 +27,8 @@ pub(super) struct Joining {
     leave: bool,
     /// Whether this run serves figures.
     stats: bool,
+    /// Whether this run sends traces.
+    tracing: bool,
 }
 
 impl Joining {
@@ -59,6 +58,9 @@ where
     configuration.cluster.leave_on_shutdown |= joining.leave;
     if joining.stats {
         configuration.metrics.get_or_insert_default().enable_stats = true;
+    }
+    if joining.tracing {
+        configuration.tracing.get_or_insert_default().enable_tracing = true;
     }
     let identity = load_identity(folder)?;
     if !joining.addresses.is_empty() {
@@ -91,6 +93,7 @@ fn not_started(error: StartError) -> Failure {
         "libp2p host" => "creating libp2p host",
         "datastore" => "creating datastore",
         "metrics" => "setting up Metrics",
+        "tracing" => "setting up Tracing",
         "cluster" => "starting cluster",
         _ => return Failure::new("starting cluster", error),
     };

@@ -24,4 +24,5 @@ mod reference;
 mod sharded;
 mod state;
 mod together;
+mod traces;
 mod tree;

@@ -102,6 +102,14 @@ fn an_api_has_a_libp2p_host_of_its_own() {
 }
 
 #[test]
+fn with_crdt_the_clusters_own_host_does_not_serve_the_api() {
+    let place = Place::new(&[], "127.0.0.1");
+    place.configure(&[], |_| {});
+    let _peer = Peer::start(place.path());
+    cluster_host_refuses(&ctl, &place);
+}
+
+#[test]
 fn credentials_are_asked_for_over_libp2p_too() {
     let (place, door) = (Place::new(&[], "127.0.0.1"), Door::new());
     place.configure(&[], |file| {

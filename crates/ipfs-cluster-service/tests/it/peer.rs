@@ -166,6 +166,22 @@ impl Peer {
         panic!("the peer did not come up:\n{}", seen.join("\n"));
     }
 
+    /// Waits until it says this; returns the line.
+    pub(crate) fn hear(&self, text: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            match self.log.recv_timeout(Duration::from_secs(1)) {
+                Ok(line) if line.contains(text) => return line,
+                _ => assert!(begun.elapsed() < DEADLINE, "it does not say: {text}"),
+            }
+        }
+    }
+
+    /// What it said and nobody has heard yet; of a peer that was stopped, all of it.
+    pub(crate) fn rest_of_log(&self) -> Vec<String> {
+        self.log.iter().collect()
+    }
+
     /// A client of it.
     pub(crate) fn client(&self) -> Client {
         let host = Host::parse(&self.api, false).expect("the address that it logged");

@@ -13,6 +13,7 @@ use cluster_component::errors::StartError;
 use cluster_component::metrics::{Metrics, RequestKind};
 use cluster_component::ports::Clock;
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::{self, Answered, SpanId, TraceId, Tracer, Value};
 use cluster_types::{Multiaddr, Timestamp};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -80,6 +81,7 @@ struct Front {
     site: Box<dyn Site>,
     log: AccessLog,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
 }
 
 impl fmt::Debug for HttpApi {
@@ -123,7 +125,7 @@ impl HttpApi {
             limits: limits(config),
             streams: None,
             tls,
-            front: Arc::new(Front { door, site: Box::new(site), log, metrics }),
+            front: Arc::new(Front { door, site: Box::new(site), log, metrics, tracer: Tracer::default() }),
         })
     }
 }
@@ -133,6 +135,14 @@ impl HttpApi {
     #[must_use]
     pub fn with_streams(mut self, streams: Option<Streams>) -> Self {
         self.streams = streams;
+        self
+    }
+
+    /// Tells this tracer of each request.
+    #[must_use]
+    pub fn traced(mut self, tracer: Tracer) -> Self {
+        let front = Arc::get_mut(&mut self.front).expect("connections share it only once it is started");
+        front.tracer = tracer;
         self
     }
 }
@@ -199,10 +209,39 @@ impl Handler for Front {
         let (begun, method) = (Instant::now(), request.method().clone());
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
         let route = self.site.route_name(&method, &path);
-        let response = self.admit(&path, request).await;
-        let kind = RequestKind { route, method: method.to_string(), status: response.status().as_u16() };
+        let traced = self.tracer.request();
+        let link =
+            request.headers().get("traceparent").and_then(|value| trace::parse_traceparent(value.to_str().ok()?));
+        let response = trace::within(traced.clone(), self.admit(&path, request)).await;
+        let status = response.status();
+        if let Some(traced) = traced {
+            self.tracer.answered(&traced, told(&method, route, status, link));
+        }
+        let kind = RequestKind { route, method: method.to_string(), status: status.as_u16() };
         self.metrics.request(kind, begun.elapsed());
         entry.follow(response)
+    }
+}
+
+/// The method, or OpenTelemetry's word for one that somebody made up.
+fn known(method: &Method) -> &str {
+    let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
+    if known.contains(method) { method.as_str() } else { "_OTHER" }
+}
+
+/// What is told of a request, by OpenTelemetry's names.
+fn told(method: &Method, route: &'static str, status: StatusCode, link: Option<(TraceId, SpanId)>) -> Answered {
+    let text = |text: &str| Value::Text(text.to_owned());
+    let method = known(method);
+    Answered {
+        name: format!("{method} {route}"),
+        attributes: vec![
+            ("http.request.method", text(method)),
+            ("http.route", text(route)),
+            ("http.response.status_code", Value::Number(i64::from(status.as_u16()))),
+        ],
+        link,
+        error: status.is_server_error().then(|| status.to_string()),
     }
 }
 
@@ -324,6 +363,17 @@ fn cleaned(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_named_by_methods_that_there_are() {
+        let name = |method: &str| {
+            let method = Method::from_bytes(method.as_bytes()).expect("a method");
+            told(&method, "Pin", StatusCode::OK, None).name
+        };
+        assert_eq!((name("POST").as_str(), name("MADEUP").as_str()), ("POST Pin", "_OTHER Pin"));
+        let failed = told(&Method::GET, "Id", StatusCode::INTERNAL_SERVER_ERROR, None).error;
+        assert_eq!(failed.as_deref(), Some("500 Internal Server Error"));
+    }
 
     #[test]
     fn paths_are_cleaned_as_the_reference_cleans_them() {

@@ -6,6 +6,7 @@ use cluster_component::component::{
 use cluster_component::ports::{BlockExchange, Clock, Network, PubSub};
 use cluster_component::rpc::{Components, MethodInfo, Others, Rpc, RpcError, RpcErrorKind};
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::Tracer;
 use cluster_core::crdt::Replica;
 use cluster_core::pinset::leaving::Report;
 use cluster_core::tracker::row::{Class, Row, read_attention_key};
@@ -187,6 +188,7 @@ impl Peer {
             },
             clock: Arc::clone(&clock),
             entropy: Box::new(Chance::new(ground.chance.next())),
+            tracer: Tracer::default(),
         };
         let tracker = Arc::new(stateless(&StatelessConfig::default(), parts));
         let informers: Vec<Arc<dyn Informer>> = vec![
@@ -202,6 +204,7 @@ impl Peer {
             informers,
             clock,
             network: Some(port as Arc<dyn Network>),
+            tracer: Tracer::default(),
         };
         let cluster = Arc::new(MainCluster::new(self.cluster_config(), parts));
         rpc.bind(Components {
