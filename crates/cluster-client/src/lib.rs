@@ -1,8 +1,8 @@
 //! A client of the REST API, used by the command-line tools and by tests.
 //!
-//! [`Client`] speaks to one or several peers, over TCP, TLS, unix sockets or libp2p: a request that does not reach the first goes to the next. Answers come as
-//! the types of `cluster-types`; long lists come as streams, and what a peer tells behind the last item (the trailer
-//! `X-Stream-Error`) is an item of the stream too, so that half a list never looks whole.
+//! [`Client`] speaks to one or several peers, over TCP, TLS, unix sockets or libp2p: a request that does not reach the
+//! first goes to the next. Answers come as the types of `cluster-types`; long lists come as streams, and what a peer tells
+//! behind the last item (the trailer `X-Stream-Error`) is an item of the stream too, so that half a list never looks whole.
 //!
 //! Reading order: [`host`] (addresses), [`Client`] and its calls, [`upload`] (the body of an add), [`error`].
 

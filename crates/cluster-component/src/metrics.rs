@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Counts up.
 #[derive(Debug, Default)]
@@ -44,40 +44,162 @@ impl Gauge {
     }
 }
 
-/// Upper ends of the buckets of a [`Latencies`], in milliseconds: the reference's.
-pub const LATENCY_MILLIS: [u64; 34] = [
-    1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 30, 40, 50, 65, 80, 100, 130, 160, 200, 250, 300, 400, 500, 650, 800,
-    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000,
+/// One more for as long as it is kept.
+#[derive(Debug)]
+pub struct Held(Arc<Gauge>);
+
+impl Held {
+    /// Counts one in.
+    #[must_use]
+    pub fn one(gauge: &Arc<Gauge>) -> Self {
+        gauge.add(1);
+        Self(Arc::clone(gauge))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.add(-1);
+    }
+}
+
+/// Upper ends of the buckets of times, in microseconds: those of the reference for HTTP, 1 ms to 100 s.
+pub const TIMES: [u64; 34] = [
+    1_000,
+    2_000,
+    3_000,
+    4_000,
+    5_000,
+    6_000,
+    8_000,
+    10_000,
+    13_000,
+    16_000,
+    20_000,
+    25_000,
+    30_000,
+    40_000,
+    50_000,
+    65_000,
+    80_000,
+    100_000,
+    130_000,
+    160_000,
+    200_000,
+    250_000,
+    300_000,
+    400_000,
+    500_000,
+    650_000,
+    800_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
 ];
 
-/// How long something took, by buckets.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Latencies {
-    /// How many took at most as long as each bucket's end and longer than the one before; last: longer than all.
+/// The same for calls between peers and for the store, which may be quicker: from 10 µs on, as the reference for calls.
+pub const SHORT_TIMES: [u64; 40] = short_times();
+
+const fn short_times() -> [u64; 40] {
+    let mut ends = [
+        10, 50, 100, 300, 600, 800, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0,
+    ];
+    let mut at = 0;
+    while at < TIMES.len() {
+        ends[6 + at] = TIMES[at];
+        at += 1;
+    }
+    ends
+}
+
+/// Upper ends of the buckets of sizes, in bytes: the reference's, 1 KiB to 4 GiB.
+pub const SIZES: [u64; 13] = [
+    1 << 10,
+    1 << 11,
+    1 << 12,
+    1 << 14,
+    1 << 16,
+    1 << 18,
+    1 << 20,
+    1 << 22,
+    1 << 24,
+    1 << 26,
+    1 << 28,
+    1 << 30,
+    1 << 32,
+];
+
+/// How long something took (in microseconds) or how large it was (in bytes), by buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distribution {
+    /// Upper ends of the buckets.
+    pub ends: &'static [u64],
+    /// How many are at most as large as each bucket's end and larger than the one before; last: larger than all.
     pub buckets: Vec<u64>,
     /// How many.
     pub count: u64,
-    /// How long together, in microseconds.
-    pub sum_micros: u64,
+    /// All together.
+    pub sum: u64,
 }
 
-impl Latencies {
-    fn observe(&mut self, took: Duration) {
-        self.buckets.resize(LATENCY_MILLIS.len() + 1, 0);
-        let millis = took.as_micros().div_ceil(1_000);
-        let at = LATENCY_MILLIS.partition_point(|end| u128::from(*end) < millis);
-        self.buckets[at] += 1;
-        self.count += 1;
-        self.sum_micros = self.sum_micros.saturating_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+impl Distribution {
+    /// Nothing yet, in these buckets.
+    #[must_use]
+    pub fn of(ends: &'static [u64]) -> Self {
+        Self { ends, buckets: vec![0; ends.len() + 1], count: 0, sum: 0 }
     }
 
-    /// Takes in what another has seen.
+    fn observe(&mut self, value: u64) {
+        self.buckets[self.ends.partition_point(|end| *end < value)] += 1;
+        self.count += 1;
+        self.sum = self.sum.saturating_add(value);
+    }
+
+    /// Takes in what another of the same buckets has seen.
     pub fn merge(&mut self, other: &Self) {
-        self.buckets.resize(LATENCY_MILLIS.len() + 1, 0);
         self.buckets.iter_mut().zip(&other.buckets).for_each(|(ours, theirs)| *ours += theirs);
         self.count += other.count;
-        self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
+        self.sum = self.sum.saturating_add(other.sum);
     }
+}
+
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
+/// A distribution that several tasks add to.
+#[derive(Debug)]
+pub struct Observed(Mutex<Distribution>);
+
+impl Observed {
+    fn of(ends: &'static [u64]) -> Self {
+        Self(Mutex::new(Distribution::of(ends)))
+    }
+
+    /// Notes down how long something took.
+    pub fn took(&self, time: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).observe(micros(time));
+    }
+
+    /// What was seen so far.
+    #[must_use]
+    pub fn get(&self) -> Distribution {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Bytes of calls that this peer answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallBytes {
+    /// Received with each call.
+    pub received: Distribution,
+    /// Sent with each call.
+    pub sent: Distribution,
 }
 
 /// What a request was: its route (a name of a closed set), method and status.
@@ -115,7 +237,7 @@ pub enum CallSide {
 const KINDS_MAX: usize = 1_000;
 
 /// All figures of a peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     /// Pins that the daemon was asked for.
     pub pin_adds: Counter,
@@ -131,8 +253,50 @@ pub struct Metrics {
     pub blocks_added_bytes: Counter,
     /// What the daemon has pinned, as far as this peer saw.
     pub ipfs_pins: Gauge,
-    requests: Mutex<BTreeMap<RequestKind, Latencies>>,
-    calls: Mutex<BTreeMap<CallKind, Latencies>>,
+    /// Requests of the APIs that are being answered, to the end of their answers.
+    pub requests_in_flight: Arc<Gauge>,
+    /// Calls of other peers that are being answered.
+    pub calls_answering: Arc<Gauge>,
+    /// Calls to other peers that wait for their answers.
+    pub calls_asking: Arc<Gauge>,
+    /// Changes and events that wait for the writer of the pinset.
+    pub writer_queue: Gauge,
+    /// How long writes to the datastore took.
+    pub store_writes: Observed,
+    /// How long it took to make writes durable.
+    pub store_syncs: Observed,
+    /// How long it took from hearing of a new head to having all that is below it.
+    pub convergence: Observed,
+    /// Since when the oldest head is being followed, if one is.
+    following_since: Mutex<Option<Instant>>,
+    requests: Mutex<BTreeMap<RequestKind, Distribution>>,
+    calls: Mutex<BTreeMap<CallKind, Distribution>>,
+    bytes: Mutex<BTreeMap<&'static str, CallBytes>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            pin_adds: Counter::default(),
+            pin_add_errors: Counter::default(),
+            block_puts: Counter::default(),
+            block_put_errors: Counter::default(),
+            blocks_added: Counter::default(),
+            blocks_added_bytes: Counter::default(),
+            ipfs_pins: Gauge::default(),
+            requests_in_flight: Arc::default(),
+            calls_answering: Arc::default(),
+            calls_asking: Arc::default(),
+            writer_queue: Gauge::default(),
+            store_writes: Observed::of(&SHORT_TIMES),
+            store_syncs: Observed::of(&SHORT_TIMES),
+            convergence: Observed::of(&TIMES),
+            following_since: Mutex::default(),
+            requests: Mutex::default(),
+            calls: Mutex::default(),
+            bytes: Mutex::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -140,24 +304,52 @@ impl Metrics {
     pub fn request(&self, kind: RequestKind, took: Duration) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if requests.len() < KINDS_MAX || requests.contains_key(&kind) {
-            requests.entry(kind).or_default().observe(took);
+            requests.entry(kind).or_insert_with(|| Distribution::of(&TIMES)).observe(micros(took));
         }
     }
 
     /// Notes down a call between this peer and another.
     pub fn call(&self, kind: CallKind, took: Duration) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default().observe(took);
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.entry(kind).or_insert_with(|| Distribution::of(&SHORT_TIMES)).observe(micros(took));
+    }
+
+    /// Notes down the bytes of a call that was answered. The method is a row of the table.
+    pub fn call_bytes(&self, method: &'static str, received: u64, sent: u64) {
+        let none = || CallBytes { received: Distribution::of(&SIZES), sent: Distribution::of(&SIZES) };
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_method = bytes.entry(method).or_insert_with(none);
+        of_method.received.observe(received);
+        of_method.sent.observe(sent);
+    }
+
+    /// Says since when the oldest head is being followed; `None`: everything that was heard of is here.
+    pub fn follows_since(&self, since: Option<Instant>) {
+        *self.following_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    /// For how long the oldest head has been followed that is not here as a whole.
+    #[must_use]
+    pub fn lag(&self) -> Duration {
+        let since = *self.following_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// Bytes of answered calls so far, by method.
+    #[must_use]
+    pub fn bytes(&self) -> BTreeMap<&'static str, CallBytes> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All calls so far.
     #[must_use]
-    pub fn calls(&self) -> BTreeMap<CallKind, Latencies> {
+    pub fn calls(&self) -> BTreeMap<CallKind, Distribution> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All requests so far.
     #[must_use]
-    pub fn requests(&self) -> BTreeMap<RequestKind, Latencies> {
+    pub fn requests(&self) -> BTreeMap<RequestKind, Distribution> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -167,12 +359,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latencies_fall_into_the_bucket_that_they_do_not_exceed() {
-        let mut seen = Latencies::default();
-        [1_000, 1_001, 200_000_000].into_iter().for_each(|micros| seen.observe(Duration::from_micros(micros)));
+    fn values_fall_into_the_bucket_that_they_do_not_exceed() {
+        let mut seen = Distribution::of(&TIMES);
+        [1_000, 1_001, 200_000_000].into_iter().for_each(|micros| seen.observe(micros));
 
-        assert_eq!((seen.buckets[0], seen.buckets[1], seen.buckets[LATENCY_MILLIS.len()]), (1, 1, 1));
-        assert_eq!((seen.count, seen.sum_micros), (3, 200_002_001));
+        assert_eq!((seen.buckets[0], seen.buckets[1], seen.buckets[TIMES.len()]), (1, 1, 1));
+        assert_eq!((seen.count, seen.sum), (3, 200_002_001));
+    }
+
+    #[test]
+    fn buckets_rise() {
+        for ends in [&TIMES[..], &SHORT_TIMES, &SIZES] {
+            assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "{ends:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_held_is_counted_until_it_is_let_go() {
+        let gauge = Arc::<Gauge>::default();
+        let held = [Held::one(&gauge), Held::one(&gauge)];
+        assert_eq!(gauge.get(), 2);
+        drop(held);
+        assert_eq!(gauge.get(), 0);
     }
 
     #[test]

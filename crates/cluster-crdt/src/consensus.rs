@@ -1,12 +1,14 @@
 //! The component: orders in, durable acknowledgements out, changes told to whoever listens.
 
 use crate::config::{CrdtConfig, Trust};
+use crate::following::Following;
 use crate::members::Notes;
 use crate::writer::{Grouping, Order, Orders, Outbound, Writer};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{Component, Consensus, Leadership, PinsetChange, StateRead};
 use cluster_component::errors::{ConsensusError, StartError};
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::{Below, BlockExchange, Clock, PubSub, Topic, sleep};
 use cluster_component::tasks::TaskScope;
 use cluster_core::crdt::delta::{decode_heads, encode_heads};
@@ -59,6 +61,8 @@ pub struct Parts {
     pub members: Members,
     /// What the writer of the pinset runs on.
     pub writer: WriterOn,
+    /// Where it is counted what waits, and how far behind this peer is.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What the writer of the pinset runs on.
@@ -148,6 +152,7 @@ impl CrdtConsensus {
         queue: SyncSender<Order>,
         tasks: &TaskScope,
     ) -> Result<(Orders, End), String> {
+        let metrics = Arc::clone(&self.parts.metrics);
         if self.parts.writer == WriterOn::Task {
             let (wake, (ended, end)) = (Arc::new(Notify::new()), oneshot::channel());
             let woken = Arc::clone(&wake);
@@ -155,11 +160,11 @@ impl CrdtConsensus {
                 writer.run_as_task(woken).await;
                 let _nobody_waits = ended.send(());
             });
-            return Ok((Orders { queue, wake: Some(wake) }, End::Task(end)));
+            return Ok((Orders { queue, wake: Some(wake), metrics }, End::Task(end)));
         }
         let thread = std::thread::Builder::new().name("crdt-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|e| format!("its thread cannot be started: {e}"))?;
-        Ok((Orders { queue, wake: None }, End::Thread(thread)))
+        Ok((Orders { queue, wake: None, metrics }, End::Thread(thread)))
     }
 
     fn notes_topic(&self) -> Topic {
@@ -329,6 +334,7 @@ impl Component for CrdtConsensus {
             grouping: self.grouping(),
             unsynced: None,
             pending: Vec::new(),
+            following: Following::new(Arc::clone(&self.parts.metrics)),
             dirty: crate::graph::is_dirty(&*self.parts.store).map_err(|e| failed(e.to_string()))?,
         };
         let (orders, end) = self.start_writer(writer, queue, tasks).map_err(failed)?;

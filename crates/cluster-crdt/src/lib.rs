@@ -1,12 +1,13 @@
 //! Consensus by Merkle-CRDT: drives the replica of `cluster-core`.
 //!
 //! Reading order: [`config`] (section `consensus.crdt`), [`consensus`] (the component), `writer` (the thread that owns
-//! the replica: groups, syncs, acknowledges), `members` (who was put out), [`offline`] and
+//! the replica: groups, syncs, acknowledges), `following` (how far behind), `members` (who was put out), [`offline`] and
 //! [`graph`] (a replica without a running peer).
 
 mod blocks;
 pub mod config;
 pub mod consensus;
+mod following;
 pub mod graph;
 mod members;
 pub mod offline;

@@ -2,9 +2,11 @@
 //! only then acknowledges: a group grows by itself while a sync is under way, so a busy peer has large deltas and an
 //! idle one answers at once.
 
+use crate::following::Following;
 use crate::graph;
 use cluster_component::component::PinsetChange;
 use cluster_component::errors::ConsensusError;
+use cluster_component::metrics::Metrics;
 use cluster_core::crdt::{Change, Effect, Event, LocalChange, Replica, Wanted};
 use cluster_types::store::{Datastore, StoreError};
 use cluster_types::{Cid, Pin};
@@ -38,12 +40,19 @@ pub(crate) struct Orders {
     pub(crate) queue: SyncSender<Order>,
     /// Wakes a writer that is a task.
     pub(crate) wake: Option<Arc<Notify>>,
+    /// Where it is counted how many wait.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Orders {
     /// Gives an order, or gives it back when the queue is full.
     pub(crate) fn try_send(&self, order: Order) -> Result<(), TrySendError<Order>> {
-        self.queue.try_send(order)?;
+        // Before it can be taken out, so that the count is never below nothing.
+        self.metrics.writer_queue.add(1);
+        if let Err(refused) = self.queue.try_send(order) {
+            self.metrics.writer_queue.add(-1);
+            return Err(refused);
+        }
         if let Some(wake) = &self.wake {
             wake.notify_one();
         }
@@ -78,6 +87,8 @@ pub(crate) struct Writer {
     pub(crate) unsynced: Option<Instant>,
     /// What changed by that. Told once it is durable: daemons act on it, and do not forget it in a crash.
     pub(crate) pending: Vec<Change>,
+    /// Heads that are not here as a whole.
+    pub(crate) following: Following,
     /// Whether the store is marked: blocks may be missing below the heads, and the DAG was not walked since.
     pub(crate) dirty: bool,
 }
@@ -176,7 +187,10 @@ impl Writer {
     fn settle(&mut self) {
         if let Err(error) = self.sync() {
             tracing::error!(%error, "changes of other peers could not be made durable");
+            return;
         }
+        let replica = &self.replica;
+        self.following.look(|| replica.roots());
     }
 
     /// Everything that waits, up to a bound.
@@ -186,6 +200,9 @@ impl Writer {
         let size = self.grouping.map_or(GROUP_MAX, |grouping| grouping.size.min(GROUP_MAX));
         let mut next = Some(first);
         while let Some(order) = next.take() {
+            if !matches!(order, Order::Stop) {
+                self.following.metrics().writer_queue.add(-1); // The end is not counted in.
+            }
             match order {
                 Order::Change(change, answer) => changes.push(Waiting { change, answer }),
                 Order::Event(event) => events.push(event),
@@ -224,8 +241,15 @@ impl Writer {
     }
 
     fn take(&mut self, event: Event) {
+        let heard = match &event {
+            Event::Heads(heads) => heads.clone(),
+            _ => Vec::new(),
+        };
         match self.step(event) {
-            Ok(effects) => self.tell(effects),
+            Ok(effects) => {
+                self.following.heard(&heard, |head| self.replica.wants(head));
+                self.tell(effects);
+            }
             Err(error) => tracing::error!(%error, "a change of another peer could not be merged"),
         }
     }
@@ -334,6 +358,7 @@ mod tests {
             grouping: None,
             unsynced: None,
             pending: Vec::new(),
+            following: Following::new(Arc::default()),
             dirty: graph::is_dirty(&**store).expect("read"),
         };
         (writer, queue, outgoing)

@@ -1,4 +1,4 @@
-//! A connector that counts what is asked of the one behind it.
+//! A connector and a datastore that count what is asked of the ones behind them.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -7,9 +7,58 @@ use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector,
 use cluster_component::errors::{ConnectorError, StartError};
 use cluster_component::metrics::Metrics;
 use cluster_component::tasks::TaskScope;
+use cluster_types::store::{Batch, Datastore, DatastoreRead, Row, StoreError, Table, Visit};
 use cluster_types::{Cid, IpfsId, IpfsPin, IpfsPinStatus, Multiaddr, PeerId, Pin, RepoGcKey, RepoStat};
 use futures::StreamExt;
+use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Instant;
+
+/// The datastore behind, and where its times are noted.
+pub(crate) struct MeteredStore {
+    pub(crate) inner: Arc<dyn Datastore>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl DatastoreRead for MeteredStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
+    ) -> Result<(), StoreError> {
+        self.inner.scan(table, from, to, visit)
+    }
+
+    fn last(&self, table: Table) -> Result<Option<Row>, StoreError> {
+        self.inner.last(table)
+    }
+}
+
+impl Datastore for MeteredStore {
+    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let written = self.inner.write(batch);
+        self.metrics.store_writes.took(begun.elapsed());
+        written
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        let synced = self.inner.sync();
+        self.metrics.store_syncs.took(begun.elapsed());
+        synced
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.inner.disk_bytes()
+    }
+}
 
 /// The connector behind, and what is counted.
 pub(crate) struct Metered {

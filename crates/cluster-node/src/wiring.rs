@@ -4,7 +4,7 @@ use crate::choice::BuiltConnector;
 use crate::config::{Configuration, name_of};
 use crate::folder::Folder;
 use crate::identity::Identity;
-use crate::metered::Metered;
+use crate::metered::{Metered, MeteredStore};
 use crate::network;
 use crate::ports::{SystemClock, SystemEntropy, TokioSpawn};
 use cluster_component::component::{
@@ -101,6 +101,7 @@ struct Base {
     streams: Option<Streams>,
     tracer: Tracer,
     traces: Option<Arc<Traces>>,
+    metrics: Arc<Metrics>,
 }
 
 /// Hands the calls of other peers to the switchboard.
@@ -164,8 +165,10 @@ impl Node {
         }
         let traces = traces(&configuration, me)?;
         let tracer = tracer(traces.as_ref(), &(Arc::clone(&clock) as Arc<dyn Clock>), &me);
-        let datastore = Arc::clone(&store) as Arc<dyn Datastore>;
-        let base = Base { me, rpc, clock, store: datastore, host, exchange, streams, tracer, traces };
+        let metrics = Arc::new(Metrics::default());
+        let inner = Arc::clone(&store) as Arc<dyn Datastore>;
+        let datastore = Arc::new(MeteredStore { inner, metrics: Arc::clone(&metrics) });
+        let base = Base { me, rpc, clock, store: datastore, host, exchange, streams, tracer, traces, metrics };
         let mut node = Self {
             identity,
             rpc: base.rpc.clone(),
@@ -195,7 +198,7 @@ impl Node {
         let consensus = consensus(&configuration, &base, folder, Arc::clone(&monitor) as Arc<dyn PeerMonitor>)?;
         let BuiltConnector { connector, gateway, content, blocks } =
             connector(&configuration, folder, &base, &consensus)?;
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::clone(&base.metrics);
         base.rpc.count(Arc::clone(&metrics));
         let connector: Arc<dyn IpfsConnector> = Arc::new(Metered { inner: connector, metrics: Arc::clone(&metrics) });
         let tracker = Arc::new(tracker(&configuration, &base, &consensus, &connector, &monitor));
@@ -390,7 +393,16 @@ fn metric_sources(configuration: &Configuration, base: &Base, metrics: Arc<Metri
     let (store, crdt) = (Arc::clone(&base.store), configuration.raft.is_none());
     // The crdt keeps the count beside its rows. Raft's state does not, and counting would read all of it.
     let pins = move || cluster_core::crdt::replica::pin_count(&*store).ok().filter(|_| crdt);
-    Sources { metrics, rpc: base.rpc.clone(), clock: Arc::clone(&base.clock), pins: Arc::new(pins) }
+    let store = Arc::clone(&base.store);
+    let dropped = |traces: Arc<Traces>| Arc::new(move || traces.dropped()) as Arc<dyn Fn() -> u64 + Send + Sync>;
+    Sources {
+        metrics,
+        rpc: base.rpc.clone(),
+        clock: Arc::clone(&base.clock),
+        pins: Arc::new(pins),
+        store_bytes: Arc::new(move || store.disk_bytes()),
+        spans_dropped: base.traces.clone().map(dropped),
+    }
 }
 
 /// As the reference: connections to peers whose changes count are the last to be ended.
@@ -445,6 +457,7 @@ fn consensus(
         exchange: Some(Arc::clone(&base.exchange) as Arc<dyn BlockExchange>),
         members: Arc::new(move || monitor.latest(&metric).into_keys().collect::<BTreeSet<PeerId>>()),
         writer: cluster_crdt::WriterOn::Thread,
+        metrics: Arc::clone(&base.metrics),
     };
     Ok(Arc::new(CrdtConsensus::new(configuration.crdt.clone(), parts)?))
 }

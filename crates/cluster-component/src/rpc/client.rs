@@ -4,7 +4,7 @@ use super::error::{RpcError, RpcErrorKind};
 use super::method::{Method, MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
 use crate::PageStream;
 use crate::component;
-use crate::metrics::{CallKind, CallSide, Metrics};
+use crate::metrics::{CallKind, CallSide, Held, Metrics};
 use crate::ports::{Clock, Wire};
 use cluster_types::PeerId;
 use futures::future::{BoxFuture, join_all};
@@ -12,6 +12,7 @@ use futures::stream::{self, BoxStream, StreamExt};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// One handle for each component of a running peer that rows of the table call.
 #[allow(missing_debug_implementations)] // The components are traits that need not show themselves.
@@ -99,6 +100,38 @@ impl fmt::Debug for Rpc {
     }
 }
 
+/// Measures a call. Dropped without its end it notes nothing.
+struct Timer {
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    method: &'static str,
+    side: CallSide,
+    begun: Duration,
+    _in_flight: Held,
+}
+
+impl Timer {
+    fn end(self, done: bool) {
+        let kind = CallKind { method: self.method, side: self.side, done };
+        self.metrics.call(kind, self.clock.now().mono.saturating_sub(self.begun));
+    }
+}
+
+/// The pages, whose end is the end of the call.
+fn timed_pages<T: Send + 'static>(pages: PageStream<T, RpcError>, timer: Option<Timer>) -> PageStream<T, RpcError> {
+    let Some(timer) = timer else { return pages };
+    stream::unfold((pages, Some(timer)), |(mut pages, mut timer)| async move {
+        let page = pages.next().await;
+        if !matches!(page, Some(Ok(_)))
+            && let Some(timer) = timer.take()
+        {
+            timer.end(page.is_none());
+        }
+        page.map(|page| (page, (pages, timer)))
+    })
+    .boxed()
+}
+
 impl Rpc {
     /// The switchboard of the peer `me`.
     #[must_use]
@@ -129,13 +162,27 @@ impl Rpc {
         side: CallSide,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let metrics = self.0.metrics.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (Some(metrics), Some((_, clock))) = (metrics, self.wire()) else { return work.await };
-        let begun = clock.now().mono;
+        let timer = self.timer(method, side);
         let result = work.await;
-        let kind = CallKind { method, side, done: result.is_ok() };
-        metrics.call(kind, clock.now().mono.saturating_sub(begun));
+        if let Some(timer) = timer {
+            timer.end(result.is_ok());
+        }
         result
+    }
+
+    /// Begins to measure a call, if anybody wants to know.
+    fn timer(&self, method: &'static str, side: CallSide) -> Option<Timer> {
+        let (metrics, (_, clock)) = (self.metrics()?, self.wire()?);
+        let gauge = match side {
+            CallSide::Asked => &metrics.calls_asking,
+            CallSide::Answered => &metrics.calls_answering,
+        };
+        let (in_flight, begun) = (Held::one(gauge), clock.now().mono);
+        Some(Timer { metrics, clock, method, side, begun, _in_flight: in_flight })
+    }
+
+    pub(super) fn metrics(&self) -> Option<Arc<Metrics>> {
+        self.0.metrics.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From here on other peers are reached by this network, in the times of this clock.
@@ -210,7 +257,10 @@ impl Rpc {
         let opened = async move {
             match this.at(target, M::INFO).await {
                 Ok(At::Here(components)) => M::run(components, req),
-                Ok(At::Peer(peer)) => this.ask_stream::<M>(peer, req),
+                Ok(At::Peer(peer)) => {
+                    let timer = this.timer(M::INFO.name, CallSide::Asked);
+                    timed_pages(this.ask_stream::<M>(peer, req), timer)
+                }
                 Err(error) => stream::iter([Err(error)]).boxed(),
             }
         };

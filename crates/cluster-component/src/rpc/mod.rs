@@ -4,6 +4,7 @@
 //! A component that needs another asks through [`Rpc`]: at this peer that is a function call, with nothing encoded;
 //! at another it goes over the network.
 
+mod bytes;
 mod client;
 mod codec;
 mod error;

@@ -1,5 +1,6 @@
 //! Answers the calls of other peers.
 
+use super::bytes::{Counted, Passed};
 use super::client::{Components, Rpc};
 use super::codec::{HEAD_MAX, ReadError, Response, ServiceId, VALUE_MAX, Values};
 use super::error::{RpcError, RpcErrorKind};
@@ -90,6 +91,8 @@ impl Rpc {
     /// *Cancel safety:* dropped, the call is given up as if its caller had gone.
     pub async fn serve(&self, peer: PeerId, stream: Duplex) {
         let Some((_, clock)) = self.wire() else { return };
+        let passed = Passed::default();
+        let stream: Duplex = Box::new(Counted { inner: stream, passed: passed.clone() });
         let (read, out) = stream.split();
         let mut values = Values::new(read);
         let head = within(&*clock, TRANSFER_MAX, values.next(HEAD_MAX)).await;
@@ -101,7 +104,11 @@ impl Rpc {
         let mut call = Call { service, out, clock };
         let done = match self.admit(&peer, &call.service) {
             Ok((components, row)) => {
-                self.timed(row.info.name, CallSide::Answered, call.run(components, row, values)).await
+                let done = self.timed(row.info.name, CallSide::Answered, call.run(components, row, values)).await;
+                if let (Ok(()), Some(metrics)) = (&done, self.metrics()) {
+                    metrics.call_bytes(row.info.name, passed.received(), passed.sent());
+                }
+                done
             }
             Err(error) => call.refuse(&error, &mut values).await,
         };

@@ -183,9 +183,19 @@ fn calls_of_other_peers_are_counted_by_row_and_result() {
         let _not_bound = block_on(rpc.call::<Cluster::ID>(Target::Local, ()));
     }
 
-    let kind = |done| CallKind { method: "Cluster.ID", side: CallSide::Asked, done };
+    // A list is counted when it ends, and not when it is given up.
+    for pages in [usize::MAX, 0] {
+        let (rpc, _) = among_recordings(recorded("PinTracker.StatusAll", "filter=pinned").1);
+        rpc.count(Arc::clone(&metrics));
+        let list = rpc.stream::<PinTracker::StatusAll>(other(), TrackerStatus::PINNED);
+        let _pages = block_on(list.take(pages).collect::<Vec<_>>());
+    }
+
+    let kind = |method, done| CallKind { method, side: CallSide::Asked, done };
     let counts: Vec<_> = metrics.calls().into_iter().map(|(kind, seen)| (kind, seen.count)).collect();
-    assert_eq!(counts, [(kind(false), 1), (kind(true), 2)]);
+    let list = (kind("PinTracker.StatusAll", true), 1);
+    assert_eq!(counts, [(kind("Cluster.ID", false), 1), (kind("Cluster.ID", true), 2), list]);
+    assert_eq!(metrics.calls_asking.get(), 0);
 }
 
 #[test]

@@ -183,6 +183,18 @@ impl Replica {
         !self.wanted.is_empty()
     }
 
+    /// Whether this block is on its way.
+    #[must_use]
+    pub fn wants(&self, cid: &Cid) -> bool {
+        self.wanted.contains_key(cid)
+    }
+
+    /// The announced heads below which blocks are on their way.
+    #[must_use]
+    pub fn roots(&self) -> BTreeSet<Cid> {
+        self.wanted.values().map(|(root, _)| *root).collect()
+    }
+
     /// Takes an event; tells what is to be done. On an error, and when its batch could not be written, the replica
     /// must be loaded again.
     ///

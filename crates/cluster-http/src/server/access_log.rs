@@ -2,6 +2,7 @@
 
 use super::body::{Aborted, ResponseBody};
 use bytes::Bytes;
+use cluster_component::metrics::Held;
 use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use std::fs::{File, OpenOptions};
@@ -64,6 +65,7 @@ impl AccessLog {
             status: 0,
             bytes: 0,
             begun: Instant::now(),
+            in_flight: None,
         }
     }
 }
@@ -78,9 +80,16 @@ pub(crate) struct Entry {
     status: u16,
     bytes: u64,
     begun: Instant,
+    in_flight: Option<Held>,
 }
 
 impl Entry {
+    /// Counts the request until its answer has been sent.
+    pub(crate) fn counted(mut self, in_flight: Held) -> Self {
+        self.in_flight = Some(in_flight);
+        self
+    }
+
     /// Follows the answer to its end.
     pub(crate) fn follow(mut self, response: Response<ResponseBody>) -> Response<ResponseBody> {
         self.status = response.status().as_u16();

@@ -59,6 +59,7 @@ async fn the_crdt_keeps_the_contract() {
         exchange: None,
         members: Arc::new(BTreeSet::new),
         writer: WriterOn::Thread,
+        metrics: Arc::default(),
     };
     keeps_contract(CrdtConsensus::new(CrdtConfig::default(), parts).expect("configured"), me).await;
 }

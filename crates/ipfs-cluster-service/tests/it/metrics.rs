@@ -1,12 +1,17 @@
 //! Figures of a running peer.
 
-use crate::peer::{Peer, free_port, init};
+use crate::crdt_cluster::{ALONE, all_see, lists, talkative};
+use crate::peer::{DEADLINE, Peer, free_port, init};
+use crate::place::Place;
+use crate::raft::cid;
 use cluster_testkit::kubo::FakeKubo;
+use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Instant;
 
 /// The metrics of the cluster that the reference has, with their kinds.
-const OF_THE_REFERENCE: [(&str, &str); 14] = [
+const OF_THE_REFERENCE: [(&str, &str); 16] = [
     ("pins", "gauge"),
     ("pins_pin_queued", "gauge"),
     ("pins_pinning", "gauge"),
@@ -21,6 +26,8 @@ const OF_THE_REFERENCE: [(&str, &str); 14] = [
     ("informer_disk", "gauge"),
     ("gorpc_libp2p_io_server_completed_rpcs", "counter"),
     ("gorpc_libp2p_io_server_server_latency", "histogram"),
+    ("gorpc_libp2p_io_server_received_bytes_per_rpc", "histogram"),
+    ("gorpc_libp2p_io_server_sent_bytes_per_rpc", "histogram"),
 ];
 
 fn get(port: u16, path: &str) -> String {
@@ -61,5 +68,58 @@ fn proc_metrics_have_the_names_of_the_reference_and_count_what_happens() {
     ] {
         assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
     }
+    for figure in
+        ["datastore_disk_bytes", "datastore_write_duration_seconds_count", "datastore_sync_duration_seconds_count"]
+    {
+        assert!(value(&page, &format!("ipfscluster_{figure}")) > 0.0, "{figure} is nothing:\n{page}");
+    }
     assert!(get(free, "/other").starts_with("HTTP/1.1 404"));
+}
+
+/// The figure of these labels; nothing is 0.
+fn value(page: &str, figure: &str) -> f64 {
+    let found = page.lines().find_map(|line| line.strip_prefix(figure)?.strip_prefix(' '));
+    found.map_or(0.0, |text| text.parse().expect("a number"))
+}
+
+/// What peers do with each other: calls in both directions, lists among them, and following the other's changes.
+#[test]
+fn proc_two_peers_count_their_calls_and_how_far_they_are_behind() {
+    let _alone = ALONE.blocking_lock();
+    let places = [Place::new(&[], "127.0.0.1"), Place::new(&[], "127.0.0.2")];
+    let ports = [free_port(), free_port()];
+    for (at, place) in places.iter().enumerate() {
+        let others = if at == 0 { Vec::new() } else { vec![places[0].address.clone()] };
+        place.configure(&others, |file| {
+            talkative(file);
+            let endpoint = format!("/ip4/127.0.0.1/tcp/{}", ports[at]);
+            file["observations"]["metrics"] = json!({ "enable_stats": true, "prometheus_endpoint": endpoint });
+        });
+    }
+    let peers: Vec<Peer> = places.iter().map(|place| Peer::start(place.path())).collect();
+    all_see(&peers, 1);
+    assert_eq!(peers[0].ctl(&["pin", "add", &cid(1).to_string()]).code, 0);
+    peers.iter().for_each(|peer| lists(peer, 1));
+    assert_eq!(peers[0].ctl(&["status"]).code, 0);
+
+    let until = |port: u16, figure: &str| {
+        let begun = Instant::now();
+        loop {
+            let page = get(port, "/metrics");
+            if value(&page, figure) > 0.0 {
+                return page;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{figure} is nothing:\n{page}");
+        }
+    };
+    let list = "PinTracker.StatusAll";
+    until(ports[0], &format!("ipfscluster_rpc_asked_duration_seconds_count{{method=\"{list}\",result=\"ok\"}}"));
+    let prefix = "ipfscluster_gorpc_libp2p_io_server";
+    for direction in ["received", "sent"] {
+        let figure = format!("{prefix}_{direction}_bytes_per_rpc_sum{{gorpc_server_method=\"{list}\"}}");
+        until(ports[1], &figure);
+    }
+    let page = until(ports[1], "ipfscluster_crdt_convergence_seconds_count");
+    assert!(page.contains("ipfscluster_crdt_lag_seconds 0\n"), "{page}");
+    assert!(page.contains(&format!("{prefix}_server_latency_bucket{{gorpc_server_method=\"{list}\",le=\"0.01\"}}")));
 }

@@ -10,7 +10,7 @@ use crate::server::{self, AccessLog, Handler, Limits, Listeners, Streams, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
-use cluster_component::metrics::{Metrics, RequestKind};
+use cluster_component::metrics::{Held, Metrics, RequestKind};
 use cluster_component::ports::Clock;
 use cluster_component::tasks::TaskScope;
 use cluster_component::trace::{self, Answered, SpanId, TraceId, Tracer, Value};
@@ -205,7 +205,7 @@ impl Api for HttpApi {
 
 impl Handler for Front {
     async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<Incoming>) -> Answer {
-        let entry = self.log.entry(from, &request);
+        let entry = self.log.entry(from, &request).counted(Held::one(&self.metrics.requests_in_flight));
         let (begun, method) = (Instant::now(), request.method().clone());
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
         let route = self.site.route_name(&method, &path);

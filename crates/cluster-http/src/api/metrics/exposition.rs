@@ -1,6 +1,6 @@
 //! The text form that Prometheus reads (version 0.0.4).
 
-use cluster_component::metrics::{LATENCY_MILLIS, Latencies};
+use cluster_component::metrics::Distribution;
 use std::fmt::Write;
 
 /// A page of figures that is being written.
@@ -25,22 +25,26 @@ impl Page {
         self.sample(name, "", value);
     }
 
-    /// The samples of a histogram. `unit` is how many milliseconds its unit has: 1000 for seconds.
-    pub(super) fn histogram(&mut self, name: &str, labels: &str, seen: &Latencies, unit: f64) {
+    /// The samples of a histogram. `unit` is how many of what was counted (microseconds, bytes) its unit has: 1,000,000
+    /// for seconds.
+    pub(super) fn histogram(&mut self, name: &str, labels: &str, seen: &Distribution, unit: f64) {
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below = 0;
-        for (end, count) in LATENCY_MILLIS.iter().zip(&seen.buckets) {
+        for (end, count) in seen.ends.iter().zip(&seen.buckets) {
             below += count;
-            #[allow(clippy::cast_precision_loss)] // Bucket ends are small.
-            let end = *end as f64 / unit;
+            let end = in_unit(*end, unit);
             self.sample(&format!("{name}_bucket"), &format!("{labels}{comma}le=\"{end}\""), below);
         }
         self.sample(&format!("{name}_bucket"), &format!("{labels}{comma}le=\"+Inf\""), seen.count);
-        #[allow(clippy::cast_precision_loss)] // A sum of microseconds is exact up to 285 years.
-        let sum = seen.sum_micros as f64 / 1_000.0 / unit;
-        self.sample(&format!("{name}_sum"), labels, sum);
+        self.sample(&format!("{name}_sum"), labels, in_unit(seen.sum, unit));
         self.sample(&format!("{name}_count"), labels, seen.count);
     }
+}
+
+fn in_unit(count: u64, unit: f64) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // Bucket ends are small, and sums of microseconds exact up to 285 years.
+    let count = count as f64;
+    count / unit
 }
 
 /// A text as the value of a label.
@@ -50,8 +54,9 @@ pub(super) fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SECONDS;
     use super::*;
-    use cluster_component::metrics::{Metrics, RequestKind};
+    use cluster_component::metrics::{Metrics, RequestKind, TIMES};
     use std::time::Duration;
 
     #[test]
@@ -62,13 +67,13 @@ mod tests {
         metrics.request(kind, Duration::from_millis(4));
         let mut page = Page::default();
 
-        page.histogram("x_seconds", "route=\"Id\"", &metrics.requests().into_values().next().expect("one"), 1_000.0);
+        page.histogram("x_seconds", "route=\"Id\"", &metrics.requests().into_values().next().expect("one"), SECONDS);
 
         let lines: Vec<&str> = page.0.lines().collect();
         assert_eq!(lines[0], "x_seconds_bucket{route=\"Id\",le=\"0.001\"} 0");
         assert_eq!(lines[1], "x_seconds_bucket{route=\"Id\",le=\"0.002\"} 1");
         assert_eq!(lines[3], "x_seconds_bucket{route=\"Id\",le=\"0.004\"} 2");
-        assert_eq!(lines[LATENCY_MILLIS.len()], "x_seconds_bucket{route=\"Id\",le=\"+Inf\"} 2");
-        assert_eq!(lines[LATENCY_MILLIS.len() + 1], "x_seconds_sum{route=\"Id\"} 0.006");
+        assert_eq!(lines[TIMES.len()], "x_seconds_bucket{route=\"Id\",le=\"+Inf\"} 2");
+        assert_eq!(lines[TIMES.len() + 1], "x_seconds_sum{route=\"Id\"} 0.006");
     }
 }

@@ -11,7 +11,7 @@ use crate::server::{self, Handler, Limits, Listeners, ResponseBody};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
-use cluster_component::metrics::{CallSide, Latencies, Metrics};
+use cluster_component::metrics::{CallSide, Distribution, Metrics, SHORT_TIMES, TIMES};
 use cluster_component::ports::Clock;
 use cluster_component::rpc::{Cluster, PeerMonitor, PinTracker, Rpc, Target};
 use cluster_component::tasks::TaskScope;
@@ -32,6 +32,10 @@ const ITEMS_MAX: usize = 100_000;
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 64;
 
+/// Microseconds of the units that times are told in.
+const SECONDS: f64 = 1_000_000.0;
+const MILLISECONDS: f64 = 1_000.0;
+
 /// How many pins the cluster has; `None` if that cannot be told cheaply.
 pub type PinCount = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
@@ -46,6 +50,10 @@ pub struct Sources {
     pub clock: Arc<dyn Clock>,
     /// How many pins there are.
     pub pins: PinCount,
+    /// How many bytes the datastore has on disk.
+    pub store_bytes: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Spans of traces that were dropped; `None`: none are sent.
+    pub spans_dropped: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 impl fmt::Debug for Sources {
@@ -120,6 +128,7 @@ impl Sources {
         self.pins(&mut page).await;
         self.counted(&mut page);
         self.disk(&mut page).await;
+        self.store(&mut page);
         self.calls(&mut page);
         self.requests(&mut page);
         process::write(&mut page);
@@ -208,15 +217,47 @@ impl Sources {
         }
     }
 
+    /// The datastore, and how far the pinset of this peer is behind.
+    fn store(&self, page: &mut Page) {
+        let m = &self.metrics;
+        let help = "Bytes on disk of the datastore, which holds the pinset and the tracker's index";
+        page.single("ipfscluster_datastore_disk_bytes", "gauge", help, (self.store_bytes)());
+        for (name, help, seen) in [
+            ("datastore_write_duration_seconds", "Time that writes to the datastore took", &m.store_writes),
+            ("datastore_sync_duration_seconds", "Time that it took to make writes durable", &m.store_syncs),
+            (
+                "crdt_convergence_seconds",
+                "Time from hearing of a new head of the pinset to having all that is below it",
+                &m.convergence,
+            ),
+        ] {
+            let name = format!("ipfscluster_{name}");
+            page.family(&name, "histogram", help);
+            page.histogram(&name, "", &seen.get(), SECONDS);
+        }
+        let help = "For how long the oldest head has been followed that is not here as a whole";
+        page.single("ipfscluster_crdt_lag_seconds", "gauge", help, m.lag().as_secs_f64());
+        let help = "Changes and events that wait for the writer of the pinset";
+        page.single("ipfscluster_crdt_queue_length", "gauge", help, m.writer_queue.get());
+        if let Some(dropped) = &self.spans_dropped {
+            let help = "Spans of traces for which there was no room";
+            page.single("ipfscluster_trace_spans_dropped", "counter", help, dropped());
+        }
+    }
+
     fn requests(&self, page: &mut Page) {
         let requests = self.metrics.requests();
         let name = "ipfscluster_http_request_duration_seconds";
-        page.family(name, "histogram", "Time from a request of the REST API to the beginning of its answer");
-        let (mut all, mut by_method, mut by_status) = (Latencies::default(), BTreeMap::new(), BTreeMap::new());
+        page.family(
+            name,
+            "histogram",
+            "Time from a request of the REST API or the pinning service to the beginning of its answer",
+        );
+        let (mut all, mut by_method, mut by_status) = (Distribution::of(&TIMES), BTreeMap::new(), BTreeMap::new());
         for (kind, seen) in &requests {
             let labels =
                 format!("route=\"{}\",method=\"{}\",status=\"{}\"", kind.route, quoted(&kind.method), kind.status);
-            page.histogram(name, &labels, seen, 1_000.0);
+            page.histogram(name, &labels, seen, SECONDS);
             all.merge(seen);
             *by_method.entry(kind.method.clone()).or_insert(0) += seen.count;
             *by_status.entry(kind.status).or_insert(0) += seen.count;
@@ -232,20 +273,23 @@ impl Sources {
         by_status.iter().for_each(|(s, n)| page.sample(&name, &format!("http_status=\"{s}\""), n));
         let name = format!("{prefix}_latency");
         page.family(&name, "histogram", "Latency distribution of HTTP requests");
-        page.histogram(&name, "", &all, 1.0);
+        page.histogram(&name, "", &all, MILLISECONDS);
+        let help = "Requests that are being answered";
+        page.single("ipfscluster_http_requests_in_flight", "gauge", help, self.metrics.requests_in_flight.get());
     }
 
     fn calls(&self, page: &mut Page) {
         let calls = self.metrics.calls();
         let of = |side| calls.iter().filter(move |(kind, _)| kind.side == side);
         let name = "ipfscluster_rpc_asked_duration_seconds";
-        page.family(name, "histogram", "Time that calls of other peers took; lists are not counted");
+        page.family(name, "histogram", "Time that calls to other peers took; of lists, to their end");
         for (kind, seen) in of(CallSide::Asked) {
             let labels = format!("method=\"{}\",result=\"{}\"", kind.method, if kind.done { "ok" } else { "error" });
-            page.histogram(name, &labels, seen, 1_000.0);
+            page.histogram(name, &labels, seen, SECONDS);
         }
-        let mut by_method: BTreeMap<&str, Latencies> = BTreeMap::new();
-        of(CallSide::Answered).for_each(|(kind, seen)| by_method.entry(kind.method).or_default().merge(seen));
+        let mut by_method: BTreeMap<&str, Distribution> = BTreeMap::new();
+        let none = || Distribution::of(&SHORT_TIMES);
+        of(CallSide::Answered).for_each(|(kind, seen)| by_method.entry(kind.method).or_insert_with(none).merge(seen));
         let prefix = "ipfscluster_gorpc_libp2p_io_server";
         let labels = |method: &str| format!("gorpc_server_method=\"{method}\"");
         let name = format!("{prefix}_completed_rpcs");
@@ -253,6 +297,17 @@ impl Sources {
         by_method.iter().for_each(|(method, seen)| page.sample(&name, &labels(method), seen.count));
         let name = format!("{prefix}_server_latency");
         page.family(&name, "histogram", "Distribution of the time of those calls in milliseconds");
-        by_method.iter().for_each(|(method, seen)| page.histogram(&name, &labels(method), seen, 1.0));
+        by_method.iter().for_each(|(method, seen)| page.histogram(&name, &labels(method), seen, MILLISECONDS));
+        let bytes = self.metrics.bytes();
+        let name = format!("{prefix}_received_bytes_per_rpc");
+        page.family(&name, "histogram", "Distribution of received bytes of those calls, by method");
+        bytes.iter().for_each(|(method, seen)| page.histogram(&name, &labels(method), &seen.received, 1.0));
+        let name = format!("{prefix}_sent_bytes_per_rpc");
+        page.family(&name, "histogram", "Distribution of sent bytes of those calls, by method");
+        bytes.iter().for_each(|(method, seen)| page.histogram(&name, &labels(method), &seen.sent, 1.0));
+        let name = "ipfscluster_rpc_in_flight";
+        page.family(name, "gauge", "Calls to other peers and of other peers that are not over");
+        page.sample(name, "side=\"asked\"", self.metrics.calls_asking.get());
+        page.sample(name, "side=\"answered\"", self.metrics.calls_answering.get());
     }
 }

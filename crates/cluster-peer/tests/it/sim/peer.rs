@@ -166,6 +166,7 @@ impl Peer {
             exchange: Some(Arc::clone(&port) as Arc<dyn BlockExchange>),
             members: Arc::new(move || members.latest("ping").into_keys().collect()),
             writer: WriterOn::Task,
+            metrics: Arc::default(),
         };
         let consensus = Arc::new(CrdtConsensus::new(self.crdt_config(), parts).expect("names of peers"));
         let whoami = {
