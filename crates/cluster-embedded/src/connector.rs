@@ -132,7 +132,8 @@ impl LocalBlocks for OwnBlocks {
     }
 }
 
-fn bytes_max(config: &EmbeddedConfig, folder: &Path) -> std::io::Result<u64> {
+/// Bytes that the blocks in a folder may have.
+pub(crate) fn bytes_max(config: &EmbeddedConfig, folder: &Path) -> std::io::Result<u64> {
     Ok(match Size::parse(&config.storage_max) {
         Some(Size::Bytes(bytes)) => bytes,
         Some(Size::Percent(percent)) => {

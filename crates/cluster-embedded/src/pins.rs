@@ -5,7 +5,7 @@ use cluster_types::{Cid, IpfsPin, IpfsPinStatus};
 use std::ops::Bound;
 use std::sync::Arc;
 
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Pins {
     store: Arc<dyn Datastore>,
 }
@@ -33,9 +33,16 @@ impl Pins {
 
     /// Pins, durably.
     pub(crate) fn set(&self, cid: &Cid, max_depth: i32) -> Result<(), StoreError> {
+        self.set_all(&[(*cid, max_depth)])
+    }
+
+    /// Pins all of these or none, durably.
+    pub(crate) fn set_all(&self, pins: &[(Cid, i32)]) -> Result<(), StoreError> {
         let mut batch = Batch::new();
-        let kind = if max_depth == 0 { DIRECT } else { RECURSIVE };
-        batch.put(Table::BlockPins, cid.sort_key(), vec![kind]);
+        for (cid, max_depth) in pins {
+            let kind = if *max_depth == 0 { DIRECT } else { RECURSIVE };
+            batch.put(Table::BlockPins, cid.sort_key(), vec![kind]);
+        }
         self.store.write(batch)?;
         self.store.sync()
     }

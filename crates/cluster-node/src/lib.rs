@@ -3,7 +3,8 @@
 //! The only crate that names every implementation. Reading order: [`folder`] (what lies where), [`identity`],
 //! [`config`] (all sections together), [`choice`] (which implementation they choose), [`source`] (a configuration that
 //! is elsewhere), [`inspect`] (what is wrong with one), [`wiring`] (which implementation, made of what),
-//! [`state`] (the pinset of a peer that is not running; `import` checks and sorts what it takes in), [`ports`] (clock, tasks and chance of a
+//! [`state`] (the pinset of a peer that is not running; `import` checks and sorts what it takes in), [`repository`] (the embedded node's
+//! blocks and pins, likewise), [`ports`] (clock, tasks and chance of a
 //! real process), [`run`] (until a signal says otherwise), [`logging`].
 
 pub mod choice;
@@ -17,6 +18,7 @@ mod metered;
 mod network;
 pub mod ports;
 pub mod probe;
+pub mod repository;
 pub mod run;
 pub mod source;
 pub mod state;

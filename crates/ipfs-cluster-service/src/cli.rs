@@ -59,6 +59,9 @@ pub(crate) enum Command {
     /// Manages the pinset of a peer that is not running
     #[command(subcommand)]
     State(State),
+    /// Manages the embedded IPFS node's repository of a peer that is not running
+    #[command(subcommand)]
+    Embedded(Embedded),
     /// Checks and shows the configuration
     #[command(subcommand)]
     Config(Config),
@@ -187,6 +190,28 @@ pub(crate) enum Crdt {
     MarkDirty,
     /// Says that no block is missing
     MarkClean,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Embedded {
+    /// Takes in CAR files, or all that a Kubo has pinned, and pins it at this peer's embedded IPFS node
+    ///
+    /// Prints each root when it is pinned. An import that was interrupted can be made again: what is there is not
+    /// written twice. The pinset of the cluster is not changed: `ipfs-cluster-ctl pin add ROOT` does that, and finds
+    /// everything here.
+    Import(EmbeddedImport),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct EmbeddedImport {
+    /// CAR files (version 1 or 2), whose roots are pinned; - is standard input
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub(crate) car: Vec<PathBuf>,
+
+    /// The API of a Kubo (such as http://127.0.0.1:5001), all of whose pins are taken over
+    #[arg(long, value_name = "URL")]
+    pub(crate) kubo: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

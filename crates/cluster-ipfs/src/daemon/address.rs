@@ -1,7 +1,7 @@
 //! Where the daemon's API is: read from the configured multiaddress, and shown as the URL that errors name.
 
 use cluster_types::Multiaddr;
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -98,6 +98,29 @@ impl NodeAddress {
         Self::new(target, "http://", authority)
     }
 
+    /// Reads what [`parse`](Self::parse) does, or a URL such as `http://127.0.0.1:5001`.
+    pub(crate) fn parse_url(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} names no Kubo: write http://127.0.0.1:5001 or /ip4/127.0.0.1/tcp/5001");
+        let url: Uri = match text {
+            multiaddress if multiaddress.starts_with('/') => return Self::parse(multiaddress),
+            url => url.parse().map_err(|_| wrong())?,
+        };
+        match url.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(format!("{text:?}: a Kubo is asked over plain HTTP, make a tunnel to it and name its end"));
+            }
+            _ => return Err(wrong()),
+        }
+        let (host, port) = (url.host().ok_or_else(wrong)?, url.port_u16().unwrap_or(80));
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let target = match bare.parse::<IpAddr>() {
+            Ok(address) => Target::Ip(SocketAddr::new(address, port)),
+            Err(_) => Target::Name { host: host.to_owned(), port, family: Family::Any },
+        };
+        Self::new(target, "http://", format!("{host}:{port}"))
+    }
+
     fn new(target: Target, scheme: &str, authority: String) -> Result<Self, String> {
         let host = HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} is no host name"))?;
         Ok(Self { target, base_url: format!("{scheme}{authority}"), host })
@@ -126,6 +149,19 @@ mod tests {
         let address = NodeAddress::parse("/unix/mnt/ipfs/api.sock").unwrap();
 
         assert_eq!(address.target, Target::Unix("/mnt/ipfs/api.sock".into()));
+    }
+
+    #[test]
+    fn urls_are_read_too() {
+        let read = |text| NodeAddress::parse_url(text).map(|address| address.base_url);
+        assert_eq!(read("http://127.0.0.1:5001"), Ok("http://127.0.0.1:5001".into()));
+        assert_eq!(read("http://[::1]:5001/"), Ok("http://[::1]:5001".into()));
+        assert_eq!(read("http://kubo.example"), Ok("http://kubo.example:80".into()));
+        assert_eq!(read("/ip4/127.0.0.1/tcp/5001"), Ok("http://127.0.0.1:5001".into()));
+        for text in ["", "127.0.0.1:5001", "ftp://x", "kubo"] {
+            assert!(read(text).expect_err("no address").contains("names no Kubo: write http://"), "{text}");
+        }
+        assert!(read("https://kubo.example").expect_err("TLS").contains("over plain HTTP"));
     }
 
     #[test]

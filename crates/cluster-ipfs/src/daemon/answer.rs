@@ -30,17 +30,49 @@ fn late_error(trailers: &HeaderMap) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// An answer read as it comes.
+pub(crate) struct Pieces {
+    body: Incoming,
+    shown: String,
+}
+
+impl Pieces {
+    pub(super) fn new(response: Response<Incoming>, shown: String) -> Self {
+        Self { body: response.into_body(), shown }
+    }
+
+    /// The next bytes; `None` at the end. An error behind the answer is an error. *Cancel safety:* nothing is lost when
+    /// dropped.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ConnectorError> {
+        loop {
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    return Err(ConnectorError::Unavailable(format!("{}: the answer broke off: {error}", self.shown)));
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Ok(Some(data)),
+                    Err(frame) => {
+                        if let Some(error) = frame.trailers_ref().and_then(late_error) {
+                            return Err(ConnectorError::Refused(format!("{}: {error}", self.shown)));
+                        }
+                    }
+                },
+            }
+        }
+    }
+}
+
 /// An answer whose lines are JSON values.
 pub(crate) struct Lines {
-    body: Incoming,
+    pieces: Pieces,
     bytes: BytesMut,
     ended: bool,
-    shown: String,
 }
 
 impl Lines {
     pub(super) fn new(response: Response<Incoming>, shown: String) -> Self {
-        Self { body: response.into_body(), bytes: BytesMut::new(), ended: false, shown }
+        Self { pieces: Pieces::new(response, shown), bytes: BytesMut::new(), ended: false }
     }
 
     /// The next value; `None` at the end. *Cancel safety:* nothing is lost when dropped.
@@ -65,27 +97,20 @@ impl Lines {
     fn value<T: DeserializeOwned>(&self, line: &[u8]) -> Result<T, ConnectorError> {
         serde_json::from_slice(line).map_err(|e| {
             let start = String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
-            ConnectorError::Unavailable(format!("{}: the answer makes no sense: {e}: {start:?}", self.shown))
+            ConnectorError::Unavailable(format!("{}: the answer makes no sense: {e}: {start:?}", self.pieces.shown))
         })
     }
 
     async fn read(&mut self) -> Result<(), ConnectorError> {
         if self.bytes.remaining() > LINE_MAX {
-            return Err(ConnectorError::Unavailable(format!("{}: a line of the answer is too long", self.shown)));
+            return Err(ConnectorError::Unavailable(format!(
+                "{}: a line of the answer is too long",
+                self.pieces.shown
+            )));
         }
-        match self.body.frame().await {
+        match self.pieces.next().await? {
             None => self.ended = true,
-            Some(Err(error)) => {
-                return Err(ConnectorError::Unavailable(format!("{}: the answer broke off: {error}", self.shown)));
-            }
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self.bytes.extend_from_slice(&data),
-                Err(frame) => {
-                    if let Some(error) = frame.trailers_ref().and_then(late_error) {
-                        return Err(ConnectorError::Refused(format!("{}: {error}", self.shown)));
-                    }
-                }
-            },
+            Some(data) => self.bytes.extend_from_slice(&data),
         }
         Ok(())
     }

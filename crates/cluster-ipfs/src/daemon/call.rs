@@ -1,7 +1,7 @@
 //! Requests: always `POST /api/v0/…`, over kept connections; an answer that is no 200 is an error with the daemon's text.
 
 use super::address::NodeAddress;
-use super::answer::{Lines, read_whole};
+use super::answer::{Lines, Pieces, read_whole};
 use super::dial::{Socket, dial};
 use bytes::Bytes;
 use cluster_component::errors::ConnectorError;
@@ -72,6 +72,12 @@ impl Daemon {
     pub(crate) async fn lines(&self, path: &str, timeout: Duration) -> Result<Lines, ConnectorError> {
         let response = self.within(timeout, path, self.send(path, None, no_body())).await?;
         Ok(Lines::new(response, self.shown(path)))
+    }
+
+    /// Calls; the answer is read as it comes.
+    pub(crate) async fn pieces(&self, path: &str, timeout: Duration) -> Result<Pieces, ConnectorError> {
+        let response = self.within(timeout, path, self.send(path, None, no_body())).await?;
+        Ok(Pieces::new(response, self.shown(path)))
     }
 
     /// Calls with a form; the answer is read line by line.

@@ -6,5 +6,5 @@ mod call;
 mod dial;
 
 pub(crate) use address::{NodeAddress, check_syntax};
-pub(crate) use answer::Lines;
+pub(crate) use answer::{Lines, Pieces};
 pub(crate) use call::{Daemon, RequestBody};

@@ -22,7 +22,7 @@ pub(super) async fn run(context: &Context, args: Add) -> Result<(), Failure> {
     let wanted = context.encoding == Encoding::Text && !args.quiet && !args.quieter;
     let progress = Progress::new(upload.size(), wanted);
     let sent = progress.clone();
-    let upload = upload.on_sent(Arc::new(move |bytes| sent.sent(bytes)));
+    let upload = upload.on_sent(Arc::new(move |bytes| sent.advance(bytes)));
     let last = receive(context, &args, upload, &params, &progress).await;
     progress.done();
     match last? {

@@ -2,10 +2,9 @@
 
 pub(crate) mod dot;
 mod human;
-mod progress;
 mod text;
 
-pub(crate) use progress::Progress;
+pub(crate) use cluster_cli::progress::Progress;
 pub(crate) use text::Text;
 
 use crate::cli::Encoding;

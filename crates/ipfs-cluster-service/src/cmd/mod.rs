@@ -2,6 +2,7 @@
 
 mod config;
 mod daemon;
+mod embedded;
 mod init;
 mod state;
 mod together;
@@ -9,7 +10,7 @@ mod up;
 
 pub(crate) use together::PEERS_MAX;
 
-use crate::cli::{Cli, Command, Up};
+use crate::cli::{Cli, Command, Embedded, Up};
 use crate::failure::{Doing, Failure};
 use clap::CommandFactory;
 use cluster_node::folder::Folder;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(Up { peers: Some(count), randomports }) => together::run(&folder, count, randomports),
         Command::Up(Up { peers: None, .. }) => up::run(&folder),
         Command::State(command) => state::run(&folder, command, cli.force),
+        Command::Embedded(Embedded::Import(args)) => embedded::import(&folder, &args),
         Command::Config(command) => config::run(&folder, &command),
         Command::Version => {
             println!("{}", cluster_node::VERSION);

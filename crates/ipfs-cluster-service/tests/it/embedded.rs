@@ -22,7 +22,7 @@ fn init_with(folder: &Path, storage_max: &str) {
 }
 
 /// With these keys of the embedded node.
-fn init_where(folder: &Path, keys: &[(&str, &str)]) {
+pub(crate) fn init_where(folder: &Path, keys: &[(&str, &str)]) {
     let mut command = service();
     command.arg("--config").arg(folder).args(["init", "--embedded", "--randomports"]);
     command.envs(keys.iter().map(|(key, value)| (format!("CLUSTER_EMBEDDED_{key}"), value)));
@@ -31,7 +31,7 @@ fn init_where(folder: &Path, keys: &[(&str, &str)]) {
 }
 
 /// What the gateway gives for a path.
-fn get(peer: &Peer, path: &str) -> Vec<u8> {
+pub(crate) fn get(peer: &Peer, path: &str) -> Vec<u8> {
     let url = format!("{}{path}", peer.gateway.as_deref().expect("a gateway"));
     let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build_http();
     let request = http::Request::get(url).body(Empty::<bytes::Bytes>::new()).expect("a request");
@@ -44,14 +44,14 @@ fn get(peer: &Peer, path: &str) -> Vec<u8> {
 }
 
 /// Adds a path with the command-line tool; returns the root.
-fn add(peer: &Peer, args: &[&str]) -> String {
+pub(crate) fn add(peer: &Peer, args: &[&str]) -> String {
     let run = peer.ctl(&[&["add", "-r", "-Q"], args].concat());
     assert_eq!(run.code, 0, "{run:?}");
     run.stdout.trim().to_owned()
 }
 
 /// Asks until the item stands like that.
-fn until(peer: &Peer, cid: &str, word: &str) {
+pub(crate) fn until(peer: &Peer, cid: &str, word: &str) {
     let begun = Instant::now();
     loop {
         let run = peer.ctl(&["status", cid]);
@@ -62,7 +62,7 @@ fn until(peer: &Peer, cid: &str, word: &str) {
     }
 }
 
-fn disk_bytes(folder: &Path) -> u64 {
+pub(crate) fn disk_bytes(folder: &Path) -> u64 {
     let segments = std::fs::read_dir(folder.join("embedded/segments")).expect("segments");
     segments.map(|entry| entry.expect("an entry").metadata().expect("metadata").len()).sum()
 }

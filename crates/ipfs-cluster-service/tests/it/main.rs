@@ -10,6 +10,7 @@ mod embedded;
 mod failures;
 mod follower;
 mod golden;
+mod import;
 mod load;
 mod metrics;
 mod over_libp2p;
