@@ -8,8 +8,64 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::body::Incoming;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// The body of a request. It ends in an error when the client sends nothing of it for too long while it is waited for.
+pub(crate) struct RequestBody {
+    body: Incoming,
+    patience: Duration,
+    /// Set while it is waited for.
+    late: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a request's body ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    /// The connection broke, or what came makes no sense.
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    /// The client sent nothing for so long.
+    #[error("the client sent nothing for {} s: send the rest without pauses, or raise stall_timeout", .0.as_secs_f64())]
+    Stalled(Duration),
+}
+
+impl RequestBody {
+    /// The patience is for each piece of it; zero is no limit.
+    pub(super) fn new(body: Incoming, patience: Duration) -> Self {
+        Self { body, patience, late: None }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.late = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
+        }
+        let patience = self.patience;
+        if patience.is_zero() {
+            return Poll::Pending;
+        }
+        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(late.as_mut().poll(cx));
+        Poll::Ready(Some(Err(BodyError::Stalled(patience))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// The body of an answer.
 pub type ResponseBody = UnsyncBoxBody<Bytes, Aborted>;

@@ -1,6 +1,6 @@
 //! Connections: accepted up to a bound, served by hyper, cut when nothing moves.
 
-use super::body::{Guarded, ResponseBody};
+use super::body::{Guarded, RequestBody, ResponseBody};
 use super::listener::{BoundListener, Connection};
 use super::tls::Tls;
 use cluster_component::ports::Duplex;
@@ -34,6 +34,8 @@ pub struct Limits {
     pub read: Duration,
     /// From the end of a request's headers to the end of the answer.
     pub write: Duration,
+    /// For the next bytes of a body that is waited for, and for a client to take more of an answer.
+    pub stall: Duration,
     /// Bytes of a request's headers.
     pub header_bytes: usize,
     /// Connections at a time; more wait to be accepted.
@@ -41,13 +43,14 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// The reference's defaults.
+    /// The reference's defaults, and the bound for clients that stall, which it does not have.
     fn default() -> Self {
         Self {
             read_header: Duration::from_secs(5),
             idle: Duration::from_secs(120),
             read: Duration::ZERO,
             write: Duration::ZERO,
+            stall: STALL,
             header_bytes: 4096,
             connections: 16_384,
         }
@@ -56,6 +59,9 @@ impl Default for Limits {
 
 /// The reference lets a request have so much more than the limit says; the smallest buffer of hyper is as large.
 const HEADER_SLACK: usize = 4096;
+
+/// How long a client may stall if nothing else is said.
+pub(crate) const STALL: Duration = Duration::from_secs(300);
 
 /// Pause after the system refused a connection, for want of file descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -69,7 +75,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     fn handle(
         self: Arc<Self>,
         from: Arc<str>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<ResponseBody>> + Send;
 }
 
@@ -167,6 +173,7 @@ where
         let (handler, from, watch) = (Arc::clone(&handler), Arc::clone(&from), Arc::clone(&answering));
         async move {
             watch.enter(Phase::Answering);
+            let request = request.map(|body| RequestBody::new(body, limits.stall));
             let response = handler.handle(from, request).await;
             Ok::<_, Infallible>(response.map(|body| Guarded { body, _guard: BackToIdle(watch) }))
         }
@@ -212,11 +219,13 @@ enum Phase {
 struct Watch {
     limits: Limits,
     state: Mutex<(Phase, Option<Instant>)>,
+    /// Until when the client must take more of what it is sent, while it takes nothing.
+    blocked: Mutex<Option<Instant>>,
 }
 
 impl Watch {
     fn new(limits: Limits) -> Self {
-        let watch = Self { limits, state: Mutex::new((Phase::Idle, None)) };
+        let watch = Self { limits, state: Mutex::new((Phase::Idle, None)), blocked: Mutex::new(None) };
         watch.enter(Phase::Idle);
         watch
     }
@@ -242,13 +251,29 @@ impl Watch {
         }
     }
 
+    /// Whether a write went on, or waits for the client.
+    fn on_write<T>(&self, written: &Poll<T>) {
+        let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        *blocked = match written {
+            Poll::Ready(_) => None,
+            Poll::Pending if self.limits.stall.is_zero() => None,
+            Poll::Pending => blocked.or_else(|| Some(Instant::now() + self.limits.stall)),
+        };
+    }
+
+    /// The end of the present wait, if it has one.
+    fn until(&self) -> Option<Instant> {
+        let blocked = *self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
+        [self.state().1, blocked].into_iter().flatten().min()
+    }
+
     /// Returns when the connection has waited for too long.
     async fn late(&self) {
         /// How often the limit is looked up again, since it changes with the phase.
         const LOOK: Duration = Duration::from_secs(1);
         loop {
             let now = Instant::now();
-            match self.state().1 {
+            match self.until() {
                 Some(until) if until <= now => return,
                 Some(until) => tokio::time::sleep_until(until.min(now + LOOK)).await,
                 None => tokio::time::sleep(LOOK).await,
@@ -284,11 +309,15 @@ impl<I: Read + Unpin> Read for Watched<I> {
 
 impl<I: Write + Unpin> Write for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.watch.on_write(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.watch.on_write(&flushed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -304,6 +333,76 @@ impl<I: Write + Unpin> Write for Watched<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.watch.on_write(&written);
+        written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body::chunked;
+    use super::super::{BoundListener, Ending};
+    use super::*;
+    use bytes::Bytes;
+    use cluster_testkit::tasks::TokioSpawn;
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::mpsc;
+
+    /// Answers without end, and tells when an answer is dropped.
+    struct Endless(mpsc::Sender<()>);
+
+    struct Told(mpsc::Sender<()>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _nobody_waits = self.0.try_send(());
+        }
+    }
+
+    impl Handler for Endless {
+        async fn handle(self: Arc<Self>, _: Arc<str>, _: Request<RequestBody>) -> Response<ResponseBody> {
+            let told = Told(self.0.clone());
+            let pieces = futures::stream::repeat(Bytes::from_static(&[b'x'; 64 << 10]));
+            let pieces = pieces.map(move |piece| {
+                let _until_dropped = &told;
+                Ok(piece)
+            });
+            Response::new(chunked(pieces, Ending { takes_trailers: false, empty_trailer: false }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut_and_one_that_reads_is_not() {
+        let limits = Limits { stall: Duration::from_millis(1_500), ..Limits::default() };
+        let (sender, mut dropped) = mpsc::channel(2);
+        let tasks = TaskScope::new(Arc::new(TokioSpawn));
+        let listener = BoundListener::bind(&"/ip4/127.0.0.1/tcp/0".parse().expect("address")).await.expect("bound");
+        let address = listener.address().to_string().replace("/ip4/", "").replace("/tcp/", ":");
+        serve(listener, limits, Arc::new(Endless(sender)), &tasks);
+        let ask = async || {
+            let mut stream = TcpStream::connect(&address).await.expect("connected");
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+            stream
+        };
+
+        let (idle, mut reader) = (ask().await, ask().await);
+        let mut buffer = vec![0; 64 << 10];
+        let deadline = tokio::time::sleep(Duration::from_secs(60));
+        tokio::pin!(deadline);
+        loop {
+            // Order: the end of the idle one is what is waited for.
+            tokio::select! {
+                biased;
+                told = dropped.recv() => break told.expect("a sender is left"),
+                () = &mut deadline => panic!("the idle client is still served"),
+                read = reader.read(&mut buffer) => assert!(read.expect("it goes on") > 0),
+            }
+        }
+        assert!(reader.read(&mut buffer).await.expect("it goes on") > 0);
+        drop((idle, reader));
+        tasks.stop().await;
     }
 }

@@ -9,8 +9,8 @@ mod tls;
 
 pub use access_log::{AccessLog, AccessLogError};
 pub use body::{Aborted, ResponseBody, buffered, empty, lines};
-pub(crate) use body::{Ending, chunked, takes_trailers};
-pub(crate) use connection::Handler;
+pub(crate) use body::{BodyError, Ending, RequestBody, chunked, takes_trailers};
+pub(crate) use connection::{Handler, STALL};
 pub use connection::{Limits, serve, serve_tls};
 pub use listener::{BoundListener, ListenError, Listeners};
 pub use streams::{PROTOCOL as STREAMS_PROTOCOL, Streams};

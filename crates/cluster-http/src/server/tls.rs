@@ -160,13 +160,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Replayed<I> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::{ResponseBody, buffered};
+    use super::super::body::{RequestBody, ResponseBody, buffered};
     use super::super::{BoundListener, Handler, Limits, serve_tls};
     use super::*;
     use cluster_component::tasks::TaskScope;
     use cluster_testkit::tasks::TokioSpawn;
     use http::{Request, Response};
-    use hyper::body::Incoming;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, RootCertStore};
     use tokio::net::TcpStream;
@@ -174,7 +173,7 @@ mod tests {
     struct Hello;
 
     impl Handler for Hello {
-        async fn handle(self: Arc<Self>, _: Arc<str>, _: Request<Incoming>) -> Response<ResponseBody> {
+        async fn handle(self: Arc<Self>, _: Arc<str>, _: Request<RequestBody>) -> Response<ResponseBody> {
             Response::new(buffered("hello"))
         }
     }

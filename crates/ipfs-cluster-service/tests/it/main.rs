@@ -1,5 +1,6 @@
 //! The real binaries, driven from outside.
 
+mod adds;
 mod apart;
 mod clients;
 mod content;

@@ -1,6 +1,6 @@
 //! The section of an API. Those of the REST API and of the pinning service have the same keys.
 
-use crate::server::Tls;
+use crate::server::{STALL, Tls};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use cluster_component::config::{ComponentConfig, ConfigError, Section, Strings};
@@ -42,6 +42,10 @@ pub struct ApiConfig<K: Kind> {
     pub read_header_timeout: GoDuration,
     /// From the end of a request's headers to the end of the answer; 0: no limit. Default `0s`.
     pub write_timeout: GoDuration,
+    /// For the next bytes of a body that is waited for, and for a client to take more of an answer; 0: no limit, as the
+    /// reference. Default `5m`.
+    #[serde(skip_serializing_if = "is_default_stall")]
+    pub stall_timeout: GoDuration,
     /// Between requests on a connection. Default `2m`.
     pub idle_timeout: GoDuration,
     /// Bytes of a request's headers, 4096 or more. Default 4096.
@@ -98,6 +102,7 @@ impl<K: Kind> Default for ApiConfig<K> {
             read_timeout: GoDuration(0),
             read_header_timeout: GoDuration::from_secs(5),
             write_timeout: GoDuration(0),
+            stall_timeout: default_stall(),
             idle_timeout: GoDuration::from_secs(120),
             max_header_bytes: HEADER_BYTES_MIN,
             libp2p_listen_multiaddress: Strings::default(),
@@ -124,6 +129,14 @@ fn default_lifetime() -> GoDuration {
 
 fn is_default_lifetime(lifetime: &GoDuration) -> bool {
     *lifetime == default_lifetime()
+}
+
+pub(in crate::api) fn default_stall() -> GoDuration {
+    GoDuration::from_secs(STALL.as_secs().cast_signed())
+}
+
+pub(in crate::api) fn is_default_stall(span: &GoDuration) -> bool {
+    *span == default_stall()
 }
 
 fn default_listen<K: Kind>() -> Strings {
@@ -203,6 +216,7 @@ impl<K: Kind> ApiConfig<K> {
             ("read_header_timeout", self.read_header_timeout, "is invalid"),
             ("write_timeout", self.write_timeout, "is invalid"),
             ("idle_timeout", self.idle_timeout, "invalid"),
+            ("stall_timeout", self.stall_timeout, "is invalid"),
             ("token_lifetime", self.token_lifetime, "is invalid"),
             ("cors_max_age", self.cors_max_age, "is invalid"),
         ];
@@ -285,6 +299,7 @@ impl<K: Kind> ComponentConfig for ApiConfig<K> {
     const KEY: &'static str = K::KEY;
     const SECRETS: &'static [&'static str] = &["private_key", "basic_auth_credentials"];
     const HIDDEN: &'static [(&'static str, &'static str)] = &[
+        ("stall_timeout", "\"5m0s\""),
         ("token_lifetime", "\"24h0m0s\""),
         ("ssl_cert_file", "\"\""),
         ("ssl_key_file", "\"\""),

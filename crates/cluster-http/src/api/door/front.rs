@@ -6,7 +6,7 @@ use super::config::{ApiConfig, Kind};
 use super::cors::Cors;
 use super::path::without_dots;
 use super::query;
-use crate::server::{self, AccessLog, Handler, Limits, Listeners, Streams, Tls};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners, RequestBody, Streams, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
@@ -17,7 +17,6 @@ use cluster_component::trace::{self, Answered, SpanId, TraceId, Tracer, Value};
 use cluster_types::{Multiaddr, Timestamp};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::Path;
@@ -37,7 +36,7 @@ pub(in crate::api) trait Site: Send + Sync + 'static {
     fn refusal(&self, status: StatusCode, text: &str) -> Answer;
 
     /// Answers a request that was let in, for the route of this decoded path.
-    async fn answer(&self, door: &Door, path: &str, asked: Asked, body: Incoming) -> Answer;
+    async fn answer(&self, door: &Door, path: &str, asked: Asked, body: RequestBody) -> Answer;
 
     /// Tells in the log that requests are answered here now.
     fn tell_listening(&self, how: &str, address: &dyn fmt::Display);
@@ -154,6 +153,7 @@ fn limits<K: Kind>(config: &ApiConfig<K>) -> Limits {
         idle: config.idle_timeout.get(),
         read: config.read_timeout.get(),
         write: config.write_timeout.get(),
+        stall: config.stall_timeout.get(),
         header_bytes: if header_bytes == 0 { Limits::default().header_bytes } else { header_bytes },
         connections: CONNECTIONS_MAX,
     }
@@ -204,7 +204,7 @@ impl Api for HttpApi {
 }
 
 impl Handler for Front {
-    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<Incoming>) -> Answer {
+    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<RequestBody>) -> Answer {
         let entry = self.log.entry(from, &request).counted(Held::one(&self.metrics.requests_in_flight));
         let (begun, method) = (Instant::now(), request.method().clone());
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
@@ -247,7 +247,7 @@ fn told(method: &Method, route: &'static str, status: StatusCode, link: Option<(
 
 impl Front {
     /// Authentication and CORS come before routing, so that a stranger learns nothing of the routes.
-    async fn admit(&self, path: &str, request: Request<Incoming>) -> Answer {
+    async fn admit(&self, path: &str, request: Request<RequestBody>) -> Answer {
         if let Some(refusal) = without_host(&request) {
             return refusal;
         }
@@ -273,7 +273,7 @@ impl Front {
         response
     }
 
-    async fn route(&self, path: &str, request: Request<Incoming>, user: Option<String>) -> Answer {
+    async fn route(&self, path: &str, request: Request<RequestBody>, user: Option<String>) -> Answer {
         if let Some(elsewhere) = redirect(&request, path) {
             return elsewhere;
         }
@@ -312,7 +312,7 @@ impl Door {
 }
 
 /// Paths that are answered under another name: with a slash at the end, and with `//`, `.` or `..` in them.
-fn redirect(request: &Request<Incoming>, path: &str) -> Option<Answer> {
+fn redirect(request: &Request<RequestBody>, path: &str) -> Option<Answer> {
     let raw = request.uri().path();
     let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
     let (status, to) = if path.ends_with('/') && path != "/" {
@@ -343,7 +343,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// A request that HTTP/1.1 does not allow: the answer of Go's server.
-fn without_host(request: &Request<Incoming>) -> Option<Answer> {
+fn without_host(request: &Request<RequestBody>) -> Option<Answer> {
     let missing = request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST);
     missing.then(|| {
         let mut response = Response::new(server::buffered("400 Bad Request: missing required Host header"));

@@ -1,6 +1,7 @@
 //! The body of an add: a multipart form whose parts are files, directories and links.
 
 use super::path::without_dots;
+use crate::server::{BodyError, RequestBody};
 use bytes::Bytes;
 use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
@@ -10,18 +11,17 @@ use futures::{StreamExt, TryStreamExt};
 use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use multer::{Field, Multipart};
 
 /// Most bytes of a link's target.
 const TARGET_MAX: usize = 4096;
 
 /// The bytes of a body.
-pub(in crate::api) type Body = BoxStream<'static, Result<Bytes, hyper::Error>>;
+pub(in crate::api) type Body = BoxStream<'static, Result<Bytes, BodyError>>;
 
 /// The bytes of a body. A client that asked whether to send it is told to before the answer begins: one that hears the
 /// answer instead waits for a second, in the hope of being told after all.
-pub(in crate::api) async fn begun(body: Incoming, headers: &HeaderMap) -> Body {
+pub(in crate::api) async fn begun(body: RequestBody, headers: &HeaderMap) -> Body {
     let mut bytes = body.into_data_stream();
     if !headers.contains_key(EXPECT) {
         return bytes.boxed();
@@ -46,8 +46,7 @@ pub(in crate::api) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipa
 
 /// The parts in order. A form without any part is an error, since there is nothing to pin.
 pub(in crate::api) fn parts(body: Body, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
-    let bytes = body.map_err(|e| std::io::Error::other(e.to_string()));
-    let form = Multipart::new(bytes, boundary);
+    let form = Multipart::new(body, boundary);
     let parts = futures::stream::unfold((form, Progress::None), |(mut form, progress)| async move {
         if progress == Progress::Over {
             return None;
@@ -109,7 +108,10 @@ fn broken(error: &multer::Error) -> ClusterError {
         multer::Error::IncompleteFieldData { .. }
         | multer::Error::IncompleteHeaders
         | multer::Error::IncompleteStream => "multipart: NextPart: EOF".into(),
-        multer::Error::StreamReadFailed(_) => "unexpected EOF".into(),
+        multer::Error::StreamReadFailed(cause) => match cause.downcast_ref::<BodyError>() {
+            Some(stalled @ BodyError::Stalled(_)) => stalled.to_string(),
+            _ => "unexpected EOF".into(),
+        },
         other => format!("multipart: {other}"),
     })
 }

@@ -9,7 +9,7 @@ mod listing;
 mod media;
 mod serve;
 
-use crate::server::{self, AccessLog, Handler, Limits, Listeners};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners, RequestBody};
 use answer::{Answer, moved, with_cors};
 use ask::Reading;
 use async_trait::async_trait;
@@ -19,7 +19,6 @@ use cluster_component::errors::StartError;
 use cluster_component::tasks::TaskScope;
 use cluster_types::Multiaddr;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,7 +86,7 @@ impl Api for Gateway {
 }
 
 impl Handler for Front {
-    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<Incoming>) -> Answer {
+    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<RequestBody>) -> Answer {
         let entry = self.log.entry(from, &request);
         let response = self.answer(&request).await;
         entry.follow(with_cors(response))
@@ -95,7 +94,7 @@ impl Handler for Front {
 }
 
 impl Front {
-    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+    async fn answer(&self, request: &Request<RequestBody>) -> Answer {
         let (path, query) = (request.uri().path(), request.uri().query().unwrap_or(""));
         let answered = match ask::read(request.method(), path, query, request.headers()) {
             Ok(Reading::Ask(ask)) => serve::answer(&self.content, request.method(), &ask).await,

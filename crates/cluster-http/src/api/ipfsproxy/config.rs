@@ -1,5 +1,6 @@
 //! Section `api.ipfsproxy`.
 
+use crate::api::door::config::{default_stall, is_default_stall};
 use cluster_component::config::{ComponentConfig, ConfigError, Section, Strings};
 use cluster_types::{GoDuration, Multiaddr};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,10 @@ pub struct IpfsProxyConfig {
     pub read_header_timeout: GoDuration,
     /// From the end of a request's headers to the end of the answer; 0: no limit. Default `0s`.
     pub write_timeout: GoDuration,
+    /// For the next bytes of a body that is waited for, and for a client to take more of an answer; 0: no limit, as the
+    /// reference. Default `5m`.
+    #[serde(skip_serializing_if = "is_default_stall")]
+    pub stall_timeout: GoDuration,
     /// Between requests on a connection. Default `1m`.
     pub idle_timeout: GoDuration,
     /// Bytes of a request's headers, 4096 or more. Default 4096.
@@ -51,6 +56,7 @@ impl Default for IpfsProxyConfig {
             read_timeout: GoDuration(0),
             read_header_timeout: GoDuration::from_secs(5),
             write_timeout: GoDuration(0),
+            stall_timeout: default_stall(),
             idle_timeout: GoDuration::from_secs(60),
             max_header_bytes: HEADER_BYTES_MIN,
             extract_headers_extra: None,
@@ -114,6 +120,7 @@ impl ComponentConfig for IpfsProxyConfig {
     const SECTION: Section = Section::Api;
     const KEY: &'static str = "ipfsproxy";
     const HIDDEN: &'static [(&'static str, &'static str)] = &[
+        ("stall_timeout", "\"5m0s\""),
         ("node_https", "false"),
         ("extract_headers_extra", "[]"),
         ("extract_headers_path", "\"/api/v0/version\""),
@@ -128,6 +135,7 @@ impl ComponentConfig for IpfsProxyConfig {
             ("ipfsproxy.read_header_timeout", self.read_header_timeout, "ipfsproxy.read_header_timeout is invalid"),
             ("ipfsproxy.write_timeout", self.write_timeout, "ipfsproxy.write_timeout is invalid"),
             ("ipfsproxy.idle_timeout", self.idle_timeout, "ipfsproxy.idle_timeout invalid"),
+            ("ipfsproxy.stall_timeout", self.stall_timeout, "ipfsproxy.stall_timeout is invalid"),
             ("ipfsproxy.extract_headers_ttl", self.extract_headers_ttl, "ipfsproxy.extract_headers_ttl is invalid"),
         ];
         if let Some((key, _, message)) = checked.into_iter().find(|(_, value, _)| value.0 < 0) {

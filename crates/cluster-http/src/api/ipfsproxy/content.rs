@@ -4,7 +4,7 @@ use super::forward::{Upstream, answer};
 use super::service::{Answer, Asked, Front};
 use crate::api::door::multipart;
 use crate::api::restapi::add as rest_add;
-use crate::server::{Ending, chunked};
+use crate::server::{Ending, RequestBody, chunked};
 use bytes::{Bytes, BytesMut};
 use cluster_component::errors::ClusterError;
 use cluster_component::rpc::{Cluster, Rpc, Target};
@@ -14,7 +14,6 @@ use futures::{StreamExt, TryStreamExt};
 use http::header::{CACHE_CONTROL, CONNECTION, TRAILER};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -46,7 +45,7 @@ fn line(added: Added) -> Vec<u8> {
 }
 
 /// Adds to the cluster, with the options of Kubo's `add` that mean something there.
-pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
+pub(super) async fn add(front: &Front, asked: Asked, body: RequestBody) -> Answer {
     let boundary = match multipart::boundary(&asked.parts.headers) {
         Ok(boundary) => boundary,
         Err(wrong) => {
@@ -121,7 +120,7 @@ impl Put {
 }
 
 /// Has the daemon take it in, and the cluster pin what comes of it. What the daemon refuses is passed on as it says.
-pub(super) async fn put(rpc: &Rpc, upstream: &Upstream, asked: Asked, body: Incoming, what: Put) -> Answer {
+pub(super) async fn put(rpc: &Rpc, upstream: &Upstream, asked: Asked, body: RequestBody, what: Put) -> Answer {
     let mut request = Request::new(body.boxed_unsync());
     *request.method_mut() = asked.parts.method.clone();
     *request.uri_mut() = match what {

@@ -1,6 +1,6 @@
 //! To the daemon and back: requests and answers pass as streams, with their trailers.
 
-use crate::server::{Aborted, ResponseBody, empty};
+use crate::server::{Aborted, BodyError, RequestBody, ResponseBody, empty};
 use bytes::Bytes;
 use cluster_component::errors::io_text;
 use cluster_types::Multiaddr;
@@ -30,7 +30,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const IDLE_CONNECTIONS: usize = 32;
 
 /// What a request to the daemon carries.
-pub(super) type UpstreamBody = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(super) type UpstreamBody = UnsyncBoxBody<Bytes, BodyError>;
 
 /// Headers that concern one connection (RFC 9110, section 7.6.1), and not who is behind it.
 const HOPS: [HeaderName; 6] = [
@@ -127,7 +127,7 @@ impl Upstream {
     }
 
     /// Passes on a request as it is. Without a daemon the answer is an empty 502, as the reference's.
-    pub(super) async fn pass(&self, from: &str, mut request: Request<Incoming>) -> Response<ResponseBody> {
+    pub(super) async fn pass(&self, from: &str, mut request: Request<RequestBody>) -> Response<ResponseBody> {
         without_hops(request.headers_mut());
         forwarded_for(request.headers_mut(), from);
         match self.send(request.map(BodyExt::boxed_unsync)).await {

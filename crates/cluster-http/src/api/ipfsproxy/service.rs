@@ -5,7 +5,7 @@ use super::forward::{Place, Upstream};
 use super::headers::Extracted;
 use super::{content, node, pins, repo};
 use crate::api::door::query;
-use crate::server::{self, AccessLog, Handler, Limits, Listeners, ResponseBody, buffered};
+use crate::server::{self, AccessLog, Handler, Limits, Listeners, RequestBody, ResponseBody, buffered};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
 use cluster_component::content::Content;
@@ -16,7 +16,6 @@ use cluster_component::tasks::TaskScope;
 use cluster_types::Multiaddr;
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -118,6 +117,7 @@ fn limits(config: &IpfsProxyConfig) -> Limits {
         idle: config.idle_timeout.get(),
         read: config.read_timeout.get(),
         write: config.write_timeout.get(),
+        stall: config.stall_timeout.get(),
         header_bytes: usize::try_from(config.max_header_bytes).unwrap_or(usize::MAX),
         connections: CONNECTIONS_MAX,
     }
@@ -261,7 +261,7 @@ fn ours(method: &Method, path: &str, query: &query::Pairs) -> Option<Ours> {
 }
 
 impl Handler for Front {
-    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<Incoming>) -> Answer {
+    async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<RequestBody>) -> Answer {
         let entry = self.log.entry(Arc::clone(&from), &request);
         let pairs = query::parse(request.uri().query().unwrap_or(""));
         let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
@@ -296,7 +296,7 @@ impl Handler for Front {
 }
 
 impl Front {
-    async fn answer(&self, command: Command, mut asked: Asked, body: Incoming) -> Answer {
+    async fn answer(&self, command: Command, mut asked: Asked, body: RequestBody) -> Answer {
         match command {
             Command::PinAdd(argument) => {
                 asked.in_path = argument;

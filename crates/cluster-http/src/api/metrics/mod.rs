@@ -7,7 +7,7 @@ pub mod config;
 mod exposition;
 mod process;
 
-use crate::server::{self, Handler, Limits, Listeners, ResponseBody};
+use crate::server::{self, Handler, Limits, Listeners, RequestBody, ResponseBody};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
@@ -21,7 +21,6 @@ use exposition::{Page, quoted};
 use futures::StreamExt;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -109,7 +108,7 @@ impl Api for MetricsApi {
 }
 
 impl Handler for Sources {
-    async fn handle(self: Arc<Self>, _from: Arc<str>, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn handle(self: Arc<Self>, _from: Arc<str>, request: Request<RequestBody>) -> Response<ResponseBody> {
         if request.method() != Method::GET || request.uri().path() != "/metrics" {
             let mut response = Response::new(server::buffered("404 page not found\n"));
             *response.status_mut() = StatusCode::NOT_FOUND;

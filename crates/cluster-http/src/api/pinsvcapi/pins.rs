@@ -2,17 +2,17 @@
 
 use super::answer::{self, Answer};
 use super::model::{PinStatus, RequestId, Wanted};
+use crate::server::RequestBody;
 use cluster_component::rpc::{Cluster, Rpc, RpcError, Target};
 use cluster_types::{Pin, PinOptions, PinType};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 
 /// Most bytes of a body: all the metadata and origins that may be, and room.
 const BODY_MAX: usize = 1 << 20;
 
-pub(super) async fn add(rpc: &Rpc, body: Incoming) -> Answer {
+pub(super) async fn add(rpc: &Rpc, body: RequestBody) -> Answer {
     let wanted = match read(body).await {
         Ok(wanted) => wanted,
         Err(refusal) => return refusal,
@@ -25,7 +25,7 @@ pub(super) async fn add(rpc: &Rpc, body: Incoming) -> Answer {
     }
 }
 
-async fn read(body: Incoming) -> Result<Wanted, Answer> {
+async fn read(body: RequestBody) -> Result<Wanted, Answer> {
     let wrong = |text: &str| answer::bad_request(format!("error decoding request body: {text}"));
     match Limited::new(body, BODY_MAX).collect().await {
         Ok(body) => Wanted::read(&body.to_bytes()).map_err(|text| wrong(&text)),
@@ -68,7 +68,7 @@ pub(super) async fn get(rpc: &Rpc, id: &str) -> Answer {
 }
 
 /// Puts a pin in the place of another, with everything of it that the body does not say otherwise.
-pub(super) async fn replace(rpc: &Rpc, id: &str, body: Incoming) -> Answer {
+pub(super) async fn replace(rpc: &Rpc, id: &str, body: RequestBody) -> Answer {
     let wanted = match read(body).await {
         Ok(wanted) => wanted,
         Err(refusal) => return refusal,

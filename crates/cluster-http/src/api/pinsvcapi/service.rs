@@ -9,13 +9,13 @@ use crate::api::door::table::{
     Part::{Any, Is},
     Row,
 };
+use crate::server::RequestBody;
 use async_trait::async_trait;
 use cluster_component::errors::StartError;
 use cluster_component::metrics::Metrics;
 use cluster_component::ports::Clock;
 use cluster_component::rpc::Rpc;
 use http::{Method, StatusCode};
-use hyper::body::Incoming;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl Site for PinningService {
         answer::error(status, text)
     }
 
-    async fn answer(&self, door: &Door, path: &str, asked: Asked, body: Incoming) -> Answer {
+    async fn answer(&self, door: &Door, path: &str, asked: Asked, body: RequestBody) -> Answer {
         match table::find(ROUTES, &asked.method, path) {
             Found::Nothing => answer::error(StatusCode::NOT_FOUND, "not found"),
             Found::MethodNotAllowed => answer::bare(StatusCode::METHOD_NOT_ALLOWED),

@@ -4,7 +4,7 @@ use super::answer::{self, Answer, JSON};
 use super::query::bad_request;
 use super::service::{Asked, Front};
 use crate::api::door::multipart;
-use crate::server::{Ending, buffered, chunked};
+use crate::server::{Ending, RequestBody, buffered, chunked};
 use bytes::Bytes;
 use cluster_component::errors::ClusterError;
 use cluster_types::{Added, pin_query};
@@ -12,7 +12,6 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, TRAILER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
 use std::sync::Arc;
 
 /// Most bytes of an answer that is sent as one array.
@@ -21,7 +20,7 @@ const ARRAY_BYTES_MAX: usize = 256 << 20;
 /// Lines that wait to be told at a time; they go out together.
 const LINES_AT_ONCE: usize = 128;
 
-pub(super) async fn add(front: &Front, asked: Asked, body: Incoming) -> Answer {
+pub(super) async fn add(front: &Front, asked: Asked, body: RequestBody) -> Answer {
     let boundary = match multipart::boundary(&asked.headers) {
         Ok(boundary) => boundary,
         Err(wrong) => return bad_request(wrong.0),

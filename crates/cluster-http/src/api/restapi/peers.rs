@@ -3,11 +3,11 @@
 use super::answer::{self, Answer};
 use super::query;
 use super::service::{Asked, Front};
+use crate::server::RequestBody;
 use cluster_component::rpc::{Cluster, PeerMonitor, Target};
 use cluster_types::{GlobalRepoGc, graph_svg, peer_id};
 use http::header::ACCEPT;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ struct PeerToAdd {
     peer_id: String,
 }
 
-pub(super) async fn add(front: &Front, body: Incoming) -> Answer {
+pub(super) async fn add(front: &Front, body: RequestBody) -> Answer {
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
         return query::bad_request("error decoding request body");
     };

@@ -6,6 +6,7 @@ use super::route::{self, Found, Route};
 use super::{add, openapi, peers, pins};
 pub(super) use crate::api::door::front::Asked;
 use crate::api::door::front::{Door, HttpApi, Site};
+use crate::server::RequestBody;
 use async_trait::async_trait;
 use cluster_component::component::Adder;
 use cluster_component::errors::StartError;
@@ -13,7 +14,6 @@ use cluster_component::metrics::Metrics;
 use cluster_component::ports::Clock;
 use cluster_component::rpc::Rpc;
 use http::{Method, StatusCode};
-use hyper::body::Incoming;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Site for Front {
         answer::error(status, text)
     }
 
-    async fn answer(&self, door: &Door, path: &str, asked: Asked, body: Incoming) -> Answer {
+    async fn answer(&self, door: &Door, path: &str, asked: Asked, body: RequestBody) -> Answer {
         match route::find(&asked.method, path) {
             Found::Nothing => answer::error(StatusCode::NOT_FOUND, "not found"),
             Found::MethodNotAllowed => answer::bare(StatusCode::METHOD_NOT_ALLOWED),
@@ -72,7 +72,7 @@ fn token(door: &Door, asked: &Asked) -> Answer {
 }
 
 impl Front {
-    async fn dispatch(&self, door: &Door, route: Route, argument: &str, asked: Asked, body: Incoming) -> Answer {
+    async fn dispatch(&self, door: &Door, route: Route, argument: &str, asked: Asked, body: RequestBody) -> Answer {
         match route {
             Route::Id => peers::id(self).await,
             Route::Version => peers::version(self).await,

@@ -3,6 +3,7 @@
 use super::{Node, Refused, arguments, as_bytes, as_lines, flag, line, resolve};
 use crate::api::door::multipart;
 use crate::api::ipfsproxy::service::{Answer, Asked};
+use crate::server::RequestBody;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::{Bytes, BytesMut};
@@ -13,7 +14,6 @@ use cluster_types::{Cid, Pin, PinOptions};
 use dag::hash::{HashFunction, Naming};
 use dag::{DAG_PB, RAW, links, pb};
 use futures::{StreamExt, TryStreamExt, stream};
-use hyper::body::Incoming;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ fn names(asked: &Asked) -> Result<Names, Refused> {
 }
 
 /// Stores the blocks of a form, and has the cluster pin them if that is asked for.
-pub(super) async fn put(rpc: &Rpc, node: &Node, asked: &Asked, body: Incoming) -> Result<Answer, Refused> {
+pub(super) async fn put(rpc: &Rpc, node: &Node, asked: &Asked, body: RequestBody) -> Result<Answer, Refused> {
     let boundary = multipart::boundary(&asked.parts.headers);
     let boundary = boundary.map_err(|wrong| Refused::wrong(format!("error reading request: {}", wrong.0)))?;
     let (names, pin) = (names(asked)?, flag(asked, &["pin"], false)?);

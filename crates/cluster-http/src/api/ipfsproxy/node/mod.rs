@@ -10,7 +10,7 @@ mod refs;
 
 use super::pins;
 use super::service::{Answer, Asked};
-use crate::server::{Ending, chunked};
+use crate::server::{Ending, RequestBody, chunked};
 use bytes::Bytes;
 use cluster_component::content::Content;
 use cluster_component::errors::ConnectorError;
@@ -20,7 +20,6 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use http::header::{ALLOW, CONTENT_TYPE, ORIGIN, TRAILER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use hyper::body::Incoming;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -75,7 +74,7 @@ pub(super) fn refusal(asked: &Asked) -> Option<Answer> {
     asked.parts.headers.contains_key(ORIGIN).then(|| asked.error(StatusCode::FORBIDDEN, text))
 }
 
-pub(super) async fn answer(rpc: &Rpc, node: &Node, command: &str, asked: &Asked, body: Incoming) -> Answer {
+pub(super) async fn answer(rpc: &Rpc, node: &Node, command: &str, asked: &Asked, body: RequestBody) -> Answer {
     let answered = match command {
         "cat" => files::cat(node, asked).await,
         "ls" => files::list(node, asked).await,
