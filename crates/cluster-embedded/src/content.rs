@@ -5,7 +5,7 @@ use crate::fetch::{Shelf, blocking};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::PageStream;
-use cluster_component::content::{CarScope, Content, ContentBytes, ContentEntry, ContentKind, Resolved};
+use cluster_component::content::{CarScope, Content, ContentBytes, ContentEntry, ContentKind, Duplicates, Resolved};
 use cluster_component::errors::ConnectorError;
 use cluster_types::Cid;
 use dag::links::{LinksError, Walk};
@@ -32,6 +32,7 @@ fn unreadable(error: ReadError) -> ConnectorError {
     let text = error.to_string();
     match error {
         ReadError::NoLink { .. } => ConnectorError::NotFound(text),
+        ReadError::WithinBlock(_) => ConnectorError::Forbidden(text),
         _ => ConnectorError::Invalid(text),
     }
 }
@@ -106,15 +107,15 @@ impl Content for EmbeddedContent {
         pump(Arc::clone(&self.shelf), Machine::File(FileReader::new(*file, range)), Output::Content)
     }
 
-    fn car(self: Arc<Self>, root: Cid, names: String, scope: CarScope) -> ContentBytes {
+    fn car(self: Arc<Self>, root: Cid, names: String, scope: CarScope, duplicates: Duplicates) -> ContentBytes {
         let shelf = Arc::clone(&self.shelf);
         let begin = async move {
             let mut way = Vec::new();
-            let resolved =
-                shelf.follow_seeing(root, &names, &mut |cid, data| way.push(dag::car::section(&cid, data))).await?;
-            let machine = shelf.car_machine(resolved.cid, scope).await?;
+            let resolved = shelf.follow_seeing(root, &names, &mut |cid, data| way.extend(section(&cid, data))).await?;
+            let machine = shelf.car_machine(resolved.cid, scope, duplicates).await?;
             way.insert(0, dag::car::header(&resolved.cid));
-            let rest = pump(shelf, machine, Output::Sections(HashSet::new()));
+            let sent = (duplicates == Duplicates::LeftOut).then(HashSet::new);
+            let rest = pump(shelf, machine, Output::Sections(sent));
             Ok(stream::iter([Ok(Bytes::from(way.concat()))]).chain(rest))
         };
         stream::once(begin)
@@ -128,18 +129,34 @@ impl Content for EmbeddedContent {
 }
 
 impl Shelf {
-    async fn car_machine(self: &Arc<Self>, root: Cid, scope: CarScope) -> Result<Machine, ConnectorError> {
-        let range = match scope {
-            CarScope::All => return Ok(Machine::Walk { walk: Walk::new(*root), now: None }),
-            CarScope::Block => return Ok(Machine::Block(Some(root))),
-            CarScope::Entity(range) => range.unwrap_or(0..u64::MAX),
+    async fn car_machine(
+        self: &Arc<Self>,
+        root: Cid,
+        scope: CarScope,
+        duplicates: Duplicates,
+    ) -> Result<Machine, ConnectorError> {
+        let bytes = match (scope, duplicates) {
+            (CarScope::All, Duplicates::LeftOut) => return Ok(Machine::Walk { walk: Walk::new(*root), now: None }),
+            (CarScope::All, Duplicates::Sent) => {
+                return Ok(Machine::Walk { walk: Walk::with_duplicates(*root), now: None });
+            }
+            (CarScope::Block, _) => return Ok(Machine::Block(Some(root))),
+            (CarScope::Entity(bytes), _) => bytes,
         };
         Ok(match self.kind(root).await? {
-            ContentKind::File(_) => Machine::File(FileReader::new(*root, range)),
+            ContentKind::File(size) => {
+                let range = bytes.map_or(0..u64::MAX, |bytes| bytes.of(size));
+                Machine::File(FileReader::new(*root, range))
+            }
             ContentKind::Directory => Machine::List(List::new(*root)),
             ContentKind::Symlink(_) | ContentKind::Data => Machine::Block(Some(root)),
         })
     }
+}
+
+/// A section of a CAR file. What a name holds in itself has none.
+fn section(cid: &Cid, data: &Bytes) -> Option<Bytes> {
+    (cid.hash().code() != 0).then(|| dag::car::section(cid, data))
 }
 
 /// What asks for blocks.
@@ -184,8 +201,8 @@ impl Machine {
 /// What is made of the blocks.
 enum Output {
     Content,
-    /// Sections of a CAR file, each block once.
-    Sections(HashSet<Cid>),
+    /// Sections of a CAR file; each block once, if what was sent is remembered.
+    Sections(Option<HashSet<Cid>>),
 }
 
 /// A machine that is being fed from the disk.
@@ -205,8 +222,8 @@ impl Pump {
         match &mut self.output {
             Output::Content => out.extend_from_slice(&bytes),
             Output::Sections(sent) => {
-                if sent.insert(cid) {
-                    out.extend_from_slice(&dag::car::section(&cid, data));
+                if sent.as_mut().is_none_or(|sent| sent.insert(cid)) {
+                    section(&cid, data).iter().for_each(|section| out.extend_from_slice(section));
                 }
             }
         }

@@ -12,6 +12,12 @@ use std::collections::HashSet;
 /// Codec of dag-cbor nodes.
 pub const DAG_CBOR: u64 = 0x71;
 
+/// Codec of cbor data, which knows of no links.
+pub const CBOR: u64 = 0x51;
+
+/// Codec of JSON data, which knows of no links.
+pub const JSON: u64 = 0x0200;
+
 /// Links of a walk that may wait to be followed: 1.5 GB, and as many as a block of 2 MiB has at each of 250 levels.
 const WAITING_MAX: usize = 16 << 20;
 
@@ -23,7 +29,7 @@ pub enum LinksError {
     #[error("{0} is not the {1} node that its CID says")]
     Damaged(Cid, &'static str),
     /// The codec is not known, so that what belongs to it cannot be found.
-    #[error("the codec 0x{1:x} of {0} is not known here: dag-pb, dag-cbor and raw are")]
+    #[error("the codec 0x{1:x} of {0} is not known here: dag-pb, dag-cbor, cbor, json and raw are")]
     UnknownCodec(Cid, u64),
     /// More links wait than a walk may remember.
     #[error("the DAG below {0} is too wide to walk")]
@@ -36,7 +42,8 @@ pub enum LinksError {
 /// When that cannot be told.
 pub fn links_of(cid: &Cid, data: &Bytes) -> Result<Vec<Cid>, LinksError> {
     match cid.codec() {
-        RAW => Ok(Vec::new()),
+        // None of the three can have links.
+        RAW | CBOR | JSON => Ok(Vec::new()),
         DAG_PB => {
             let node = Node::decode(data).map_err(|_| LinksError::Damaged(*cid, "dag-pb"))?;
             Ok(node.links.into_iter().map(|link| link.cid).collect())
@@ -63,8 +70,8 @@ pub fn links_of(cid: &Cid, data: &Bytes) -> Result<Vec<Cid>, LinksError> {
 #[derive(Debug)]
 pub struct Walk {
     root: Cid,
-    /// 16 bytes a block, since a walk remembers every one of a large DAG.
-    seen: HashSet<u128>,
+    /// 16 bytes a block, since a walk remembers every one of a large DAG; `None`: what comes again is visited again.
+    seen: Option<HashSet<u128>>,
     waiting: Vec<Cid>,
 }
 
@@ -82,12 +89,23 @@ impl Walk {
     /// From a root.
     #[must_use]
     pub fn new(root: Cid) -> Self {
-        Self { root, seen: HashSet::from([short(&root)]), waiting: vec![root] }
+        Self { root, seen: Some(HashSet::from([short(&root)])), waiting: vec![root] }
+    }
+
+    /// From a root; a block that is in several places is visited at each of them, with all that is below.
+    #[must_use]
+    pub fn with_duplicates(root: Cid) -> Self {
+        Self { root, seen: None, waiting: vec![root] }
+    }
+
+    /// Whether it is to be visited.
+    fn is_new(&mut self, cid: &Cid) -> bool {
+        self.seen.as_mut().is_none_or(|seen| seen.insert(short(cid)))
     }
 
     /// Goes on from another root, passing over what was seen.
     pub fn also(&mut self, root: Cid) {
-        if self.seen.insert(short(&root)) {
+        if self.is_new(&root) {
             self.root = root;
             self.waiting.push(root);
         }
@@ -109,7 +127,7 @@ impl Walk {
         }
         // Backwards, so that the first link is followed first.
         for link in links_of(cid, data)?.into_iter().rev() {
-            if self.seen.insert(short(&link)) {
+            if self.is_new(&link) {
                 self.waiting.push(link);
             }
         }

@@ -56,9 +56,28 @@ impl Content {
         Cid(root.cid)
     }
 
+    fn twins(&mut self) -> Cid {
+        let mut tree = Directory::default();
+        let file = self.file(&chance(600_000), V1);
+        for path in ["t/a", "t/b"] {
+            tree.put(path, file).expect("put");
+        }
+        let mut out = |block: dag::Block| self.0.push(Block { cid: Cid(block.cid), data: block.data });
+        Cid(tree.finish_entry("t", V1, &mut out, &mut |_, _| {}).expect("finished").expect("there").cid)
+    }
+
     fn data(&mut self, cid: &str, bytes: &[u8]) {
         self.0.push(Block { cid: cid.parse().expect("a CID"), data: bytes.to_vec().into() });
     }
+}
+
+const PLAIN_JSON: &[u8] = b"{\"plain\":1}";
+
+/// `{"plain": 1}`
+const PLAIN_CBOR: &[u8] = b"\xa1eplain\x01";
+
+fn of_codec(codec: u64, data: &[u8]) -> String {
+    V1.cid(codec, data).to_string()
 }
 
 /// The recording's generator, seed 1.
@@ -76,6 +95,8 @@ fn chance(length: usize) -> Vec<u8> {
 
 struct Served {
     address: String,
+    /// A directory with one file under two names.
+    twins: Cid,
     tasks: TaskScope,
     _folder: tempfile::TempDir,
 }
@@ -90,6 +111,9 @@ async fn serve() -> Served {
     let cbor = STANDARD.decode("omFhAWFs2CpYJQABVRIgUI69+AG0pDilx0BnCJMAgnPLfmucpxVkYorOgkYUsQ4=").expect("base64");
     content.data("bafyreih2tbv7b22vltzfqbsjtbcv73vopd6pip5qpzjh5umxny7urnsmvu", &cbor);
     content.data("baguqeeraafnl2724yv5c3wklowipaswybbbhhec64m7mltv6vzrco2ux7bra", b"{\"a\":1}");
+    let twins = content.twins();
+    content.data(&of_codec(0x0200, PLAIN_JSON), PLAIN_JSON);
+    content.data(&of_codec(0x51, PLAIN_CBOR), PLAIN_CBOR);
 
     let folder = tempfile::tempdir().expect("temp folder");
     let parts = Parts {
@@ -106,7 +130,7 @@ async fn serve() -> Served {
     let address = gateway.listen_addrs()[0].to_string();
     let port = address.rsplit('/').next().expect("a port");
     let tasks = TaskScope::new(Arc::new(TokioSpawn));
-    let served = Served { address: format!("127.0.0.1:{port}"), tasks: tasks.clone(), _folder: folder };
+    let served = Served { address: format!("127.0.0.1:{port}"), twins, tasks: tasks.clone(), _folder: folder };
     gateway.start(&tasks).await.expect("started");
     served
 }
@@ -241,4 +265,184 @@ async fn directories_are_pages_that_lead_on() {
         assert!(page.contains(&format!("<a href=\"./{name}\">")), "{name} is not in {page}");
     }
     served.tasks.stop().await;
+}
+
+/// What is expected of an answer.
+enum Expect<'a> {
+    /// This status, and headers that have these words in them.
+    Headers(u64, &'a [(&'a str, &'a str)]),
+    /// A CAR file with so many blocks, and these words in its type.
+    Blocks(usize, &'a str),
+    /// A CAR file with these pieces of the file of three pieces, behind its root.
+    Pieces(&'a [usize]),
+}
+
+/// The blocks of a CAR file in their order, each checked against its name.
+fn blocks(car: &[u8]) -> Result<Vec<String>, String> {
+    let (mut reader, mut blocks) = (dag::car::read::Reader::default(), Vec::new());
+    let mut out = |item| {
+        if let dag::car::read::Item::Block(block) = item {
+            blocks.push(block.cid.to_string());
+        }
+    };
+    reader.push(car, &mut out).map_err(|e| e.to_string())?;
+    reader.finish().map_err(|e| e.to_string())?;
+    Ok(blocks)
+}
+
+/// What the specifications of path and trustless gateways (<https://specs.ipfs.tech/http-gateways/>) say and the recording
+/// does not show.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_are_those_of_the_specifications() {
+    use Expect::{Blocks, Headers, Pieces};
+    const BIG: &str = "bafybeihfwuqnkys6aqctym6trtjcp4mjkzxa6lt6agfmavamsn4jbqnswq";
+    const NOBODY: &str = "bafkreifwqvs46vuze47wuimepm76irzgg5gl23b37xecsut7dwzkaucdie";
+    const CBOR: &str = "bafyreih2tbv7b22vltzfqbsjtbcv73vopd6pip5qpzjh5umxny7urnsmvu";
+    let served = serve().await;
+    let twins = served.twins.to_string();
+    let (json, cbor) = (of_codec(0x0200, PLAIN_JSON), of_codec(0x51, PLAIN_CBOR));
+    let entity = |bytes: &str| format!("format=car&dag-scope=entity&entity-bytes={bytes}");
+    let accept_dups = "application/vnd.ipld.car; version=1; order=dfs; dups=y";
+    let pieces_of_big = {
+        let case = serde_json::json!({ "method": "GET", "path": format!("/ipfs/{BIG}"), "query": "format=car", "headers": [] });
+        blocks(&ask(&served.address, &case).await.body).expect("a CAR file")
+    };
+    assert_eq!(pieces_of_big.len(), 4, "a root and three pieces");
+    let cases: Vec<(&str, String, String, &str, Expect<'_>)> = vec![
+        // Ranges of entities; the pieces end at 262,144, 524,288 and 600,000.
+        ("GET", BIG.into(), entity("0:0"), "", Pieces(&[0])),
+        ("GET", BIG.into(), entity("0:262143"), "", Pieces(&[0])),
+        ("GET", BIG.into(), entity("0:262144"), "", Pieces(&[0, 1])),
+        ("GET", BIG.into(), entity("524287:524288"), "", Pieces(&[1, 2])),
+        ("GET", BIG.into(), entity("0:*"), "", Pieces(&[0, 1, 2])),
+        ("GET", BIG.into(), entity("-5:*"), "", Pieces(&[2])),
+        ("GET", BIG.into(), entity("-9999999:*"), "", Pieces(&[0, 1, 2])),
+        ("GET", BIG.into(), entity("-9999999:-80000"), "", Pieces(&[0, 1])),
+        ("GET", BIG.into(), entity("300000:-100000"), "", Pieces(&[1])),
+        ("GET", BIG.into(), entity("600000:*"), "", Pieces(&[])),
+        ("GET", BIG.into(), "format=car&entity-bytes=0:9".into(), "", Pieces(&[0])),
+        ("GET", BIG.into(), entity("9:2"), "", Headers(400, &[])),
+        ("GET", BIG.into(), entity("-2:-9"), "", Headers(400, &[])),
+        ("GET", BIG.into(), entity("a:b"), "", Headers(400, &[])),
+        ("GET", twins.clone(), entity("0:9"), "", Blocks(1, "dups=n")),
+        ("GET", CBOR.into(), entity("0:9"), "", Blocks(1, "dups=n")),
+        // A block that comes twice.
+        ("GET", twins.clone(), String::new(), accept_dups, Blocks(9, "version=1; order=dfs; dups=y")),
+        ("GET", twins.clone(), "format=car".into(), accept_dups, Blocks(9, "order=dfs; dups=y")),
+        ("GET", twins.clone(), "format=car&car-dups=n".into(), accept_dups, Blocks(5, "order=dfs; dups=n")),
+        ("GET", twins.clone(), "format=car&car-dups=y".into(), "", Blocks(9, "dups=y")),
+        (
+            "GET",
+            twins.clone(),
+            "format=car&car-order=dfs".into(),
+            "application/vnd.ipld.car; order=unk",
+            Blocks(5, "order=dfs"),
+        ),
+        ("GET", twins.clone(), "format=car".into(), "", Blocks(5, "version=1; order=dfs; dups=n")),
+        ("GET", format!("{twins}/a"), "format=car".into(), "", Blocks(5, "")),
+        ("GET", format!("{twins}/a"), "format=car&dag-scope=block".into(), "", Blocks(2, "")),
+        ("GET", format!("{twins}/c"), "format=car".into(), "", Headers(404, &[])),
+        ("GET", twins.clone(), "format=car&car-version=2".into(), "", Headers(400, &[])),
+        // A query goes before a header.
+        (
+            "GET",
+            twins.clone(),
+            "format=raw".into(),
+            accept_dups,
+            Headers(200, &[("content-type", "vnd.ipld.raw"), ("etag", ".raw\"")]),
+        ),
+        ("GET", twins.clone(), "format=car".into(), "application/vnd.ipld.raw", Blocks(5, "")),
+        // The probe, and blocks that are in their names.
+        (
+            "GET",
+            "bafkqaaa".into(),
+            "format=raw".into(),
+            "",
+            Headers(200, &[("content-length", "0"), ("content-disposition", "attachment")]),
+        ),
+        ("HEAD", "bafkqaaa".into(), "format=raw".into(), "", Headers(200, &[("content-length", "0")])),
+        ("GET", "bafkqaaa".into(), "format=car".into(), "", Blocks(0, "")),
+        ("GET", "bafkqabdbmjrwi".into(), String::new(), accept_dups, Blocks(0, "dups=y")),
+        // Nobody has it.
+        ("GET", NOBODY.into(), "format=raw".into(), "", Headers(404, &[])),
+        ("HEAD", NOBODY.into(), "format=car".into(), "", Headers(404, &[])),
+        ("GET", NOBODY.into(), "format=car".into(), "", Headers(404, &[])),
+        // Plain data, and a path that ends within a block.
+        (
+            "GET",
+            json.clone(),
+            String::new(),
+            "",
+            Headers(
+                200,
+                &[
+                    ("content-type", "application/json"),
+                    ("content-disposition", "inline; filename=\"bag"),
+                    ("etag", ".json\""),
+                ],
+            ),
+        ),
+        ("GET", json, "format=json".into(), "", Headers(200, &[("content-type", "application/json")])),
+        (
+            "GET",
+            cbor,
+            String::new(),
+            "",
+            Headers(
+                200,
+                &[
+                    ("content-type", "application/cbor"),
+                    ("content-disposition", "attachment; filename=\"bafir"),
+                    ("etag", ".cbor\""),
+                ],
+            ),
+        ),
+        ("GET", format!("{CBOR}/a"), String::new(), "", Headers(501, &[])),
+        // Headers of every CAR file.
+        (
+            "HEAD",
+            twins.clone(),
+            "format=car".into(),
+            "",
+            Headers(
+                200,
+                &[
+                    ("content-disposition", "attachment; filename=\"baf"),
+                    ("etag", "W/\""),
+                    ("x-content-type-options", "nosniff"),
+                    ("cache-control", "immutable"),
+                    ("accept-ranges", "none"),
+                    ("x-ipfs-path", "/ipfs/baf"),
+                    ("x-ipfs-roots", "baf"),
+                ],
+            ),
+        ),
+    ];
+    let (count, mut wrong) = (cases.len(), Vec::new());
+    for (method, path, query, accept, expect) in cases {
+        let headers: Vec<[&str; 2]> = if accept.is_empty() { Vec::new() } else { vec![["Accept", accept]] };
+        let case = serde_json::json!({ "method": method, "path": format!("/ipfs/{path}"), "query": query, "headers": headers });
+        let answer = ask(&served.address, &case).await;
+        let got = |name: &str| answer.headers.get(name).cloned().unwrap_or_default();
+        let fault = match expect {
+            Headers(status, headers) => {
+                let missing = headers.iter().find(|(name, words)| !got(name).contains(words));
+                let told = missing.map(|(name, words)| format!("{name}: {:?} for {words:?}", got(name)));
+                if answer.status == status { told } else { Some(format!("status {} for {status}", answer.status)) }
+            }
+            Blocks(count, words) => match blocks(&answer.body) {
+                Ok(blocks) if blocks.len() == count && got("content-type").contains(words) => None,
+                other => Some(format!("{other:?}, {} for {count} blocks", got("content-type"))),
+            },
+            Pieces(places) => {
+                let wanted: Vec<String> =
+                    [0].into_iter().chain(places.iter().map(|at| at + 1)).map(|at| pieces_of_big[at].clone()).collect();
+                let came = blocks(&answer.body);
+                (came.as_ref() != Ok(&wanted)).then(|| format!("{came:?} for {wanted:?}"))
+            }
+        };
+        wrong.extend(fault.map(|fault| format!("{method} {path}?{query} {accept}: {fault}")));
+    }
+    served.tasks.stop().await;
+    assert!(wrong.is_empty(), "{} of {count} answers are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -81,6 +81,7 @@ impl Refusal {
             ConnectorError::Stalled(_) => StatusCode::GATEWAY_TIMEOUT,
             ConnectorError::Unavailable(_) | ConnectorError::Full(_) => StatusCode::SERVICE_UNAVAILABLE,
             ConnectorError::Invalid(_) => StatusCode::BAD_REQUEST,
+            ConnectorError::Forbidden(_) => StatusCode::NOT_IMPLEMENTED,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self::new(status, format!("failed to resolve {}: {error}", ask.path)).of(&ask.path)

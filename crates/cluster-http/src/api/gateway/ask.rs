@@ -1,7 +1,7 @@
 //! What a request asks for: read from method, path, query and headers, with nothing looked up.
 
 use super::answer::Refusal;
-use cluster_component::content::CarScope;
+use cluster_component::content::{CarScope, Duplicates, EntityBytes};
 use cluster_types::pin_query::parse_query;
 use cluster_types::{Cid, IpfsPath};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -16,8 +16,8 @@ pub(super) enum Form {
     Files,
     /// The root block.
     Raw,
-    /// A CAR file; the words for the order of its blocks, and for whether one may stand there twice.
-    Car(CarScope, &'static str, &'static str),
+    /// A CAR file; the word for the order of its blocks, and whether one stands there twice.
+    Car(CarScope, &'static str, Duplicates),
     /// The data of a codec: its word.
     Data(&'static str),
     /// A form that is known elsewhere and not here.
@@ -164,17 +164,17 @@ fn form(pairs: &[(String, String)], headers: &HeaderMap) -> Result<(Form, Option
     let get = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let asked = get("format").and_then(|word| FORMS.iter().find(|(known, _)| *known == word));
     if let Some((word, _)) = asked {
-        let parameter = |name: &str| get(&format!("car-{name}")).map(str::to_owned);
+        // A query goes before a header here, too.
+        let of_header = accepted(headers).find(|(known, _)| *known == "car").map(|(_, parameters)| parameters);
+        let parameter = |name: &str| match get(&format!("car-{name}")) {
+            Some(value) => Some(value.to_owned()),
+            None => of_header.as_deref().and_then(|parameters| parameter_of(parameters, name)),
+        };
         return Ok((form_of(word, &parameter, get("dag-scope"), get("entity-bytes"))?, None));
     }
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    for kind in values.flat_map(|value| value.split(',')) {
-        let mut parts = kind.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default();
-        let Some((word, _)) = FORMS.iter().find(|(_, known)| *known == media) else { continue };
-        let parameters: Vec<(&str, &str)> = parts.filter_map(|part| part.split_once('=')).collect();
-        let parameter = |name: &str| parameters.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
-        let mut location: Vec<String> = if *word == "car" {
+    if let Some((word, parameters)) = accepted(headers).next() {
+        let parameter = |name: &str| parameter_of(&parameters, name);
+        let mut location: Vec<String> = if word == "car" {
             parameters
                 .iter()
                 .filter(|(key, _)| matches!(*key, "version" | "order" | "dups"))
@@ -192,6 +192,21 @@ fn form(pairs: &[(String, String)], headers: &HeaderMap) -> Result<(Form, Option
     Ok((Form::Files, None))
 }
 
+/// Forms that the header names, in its order, each with its parameters.
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = (&'static str, Vec<(&str, &str)>)> {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).filter_map(|kind| {
+        let mut parts = kind.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let (word, _) = FORMS.iter().find(|(_, known)| *known == media)?;
+        Some((*word, parts.filter_map(|part| part.split_once('=')).collect()))
+    })
+}
+
+fn parameter_of(parameters: &[(&str, &str)], name: &str) -> Option<String> {
+    parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+}
+
 fn form_of(
     word: &str,
     parameter: &dyn Fn(&str) -> Option<String>,
@@ -205,7 +220,8 @@ fn form_of(
                 return Err(bad("unsupported application/vnd.ipld.car version: only version=1 is supported"));
             }
             let order = if parameter("order").as_deref() == Some("unk") { "unk" } else { "dfs" };
-            let duplicates = if parameter("dups").as_deref() == Some("y") { "y" } else { "n" };
+            let sent = parameter("dups").as_deref() == Some("y");
+            let duplicates = if sent { Duplicates::Sent } else { Duplicates::LeftOut };
             Form::Car(car_scope(scope, bytes)?, order, duplicates)
         }
         "dag-json" => Form::Data("dag-json"),
@@ -219,6 +235,8 @@ fn form_of(
 
 fn car_scope(scope: Option<&str>, bytes: Option<&str>) -> Result<CarScope, Refusal> {
     match scope {
+        // A range means the file.
+        None | Some("") if bytes.is_some() => Ok(CarScope::Entity(bytes.map(entity_bytes).transpose()?)),
         None | Some("" | "all") => Ok(CarScope::All),
         Some("block") => Ok(CarScope::Block),
         Some("entity") => Ok(CarScope::Entity(bytes.map(entity_bytes).transpose()?)),
@@ -226,14 +244,17 @@ fn car_scope(scope: Option<&str>, bytes: Option<&str>) -> Result<CarScope, Refus
     }
 }
 
-/// `from:to`, both included; `*` is the end.
-fn entity_bytes(text: &str) -> Result<Range<u64>, Refusal> {
+/// `from:to`, both included, from the end if they are below zero; `*` is the end.
+fn entity_bytes(text: &str) -> Result<EntityBytes, Refusal> {
     let read = || {
         let (from, to) = text.split_once(':')?;
-        let to = if to == "*" { u64::MAX } else { to.parse::<u64>().ok()?.saturating_add(1) };
-        Some(from.parse().ok()?..to)
+        let to = if to == "*" { None } else { Some(to.parse().ok()?) };
+        let bytes = EntityBytes { from: from.parse().ok()?, to };
+        // Where both are counted from the same end, it is seen already.
+        let backwards = bytes.to.is_some_and(|to| (bytes.from < 0) == (to < 0) && to < bytes.from);
+        (!backwards).then_some(bytes)
     };
-    read().ok_or_else(|| bad("unsupported entity-bytes parameter: give from:to or from:*, counted from the beginning"))
+    read().ok_or_else(|| bad("unsupported entity-bytes parameter: give from:to or from:*, with -N for N from the end"))
 }
 
 /// The first range that is asked for.

@@ -31,8 +31,8 @@ pub(super) fn head(path: &str, cid: &Cid, below_root: bool) -> String {
     let up = if below_root { "<tr><td><a href=\"..\">..</a></td><td></td><td></td></tr>\n" } else { "" };
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n\
-         </head>\n<body>\n<h1>{title}</h1>\n<p><code>{cid}</code></p>\n<table>\n{up}"
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Index of {title}</title>\n<style>{STYLE}</style>\n\
+         </head>\n<body>\n<h1>Index of {title}</h1>\n<p><code>{cid}</code></p>\n<table>\n{up}"
     )
 }
 

@@ -99,7 +99,16 @@ pub(super) fn of_beginning(bytes: &[u8]) -> &'static str {
         html if html.starts_with("<!doctype html") || html.starts_with("<html") => "text/html; charset=utf-8",
         svg if svg.starts_with("<svg") => "image/svg+xml",
         xml if xml.starts_with("<?xml") => "text/xml; charset=utf-8",
+        json if json.starts_with(['{', '[']) && begins_json(text) => "application/json",
         _ => "text/plain; charset=utf-8",
+    }
+}
+
+/// Whether the text is JSON, or could be if it went on.
+fn begins_json(text: &str) -> bool {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => true,
+        Err(error) => error.is_eof(),
     }
 }
 
@@ -120,6 +129,8 @@ mod tests {
         assert_eq!(of_beginning("gr\u{fc}n".as_bytes().split_at(3).0), "text/plain; charset=utf-8");
         assert_eq!(of_beginning(b"  <!DOCTYPE HTML>"), "text/html; charset=utf-8");
         assert_eq!(of_beginning(b"\x1d\xdd\x6c\x89"), "application/octet-stream");
+        assert_eq!(of_beginning(b"{\"a\": [1, \"cut"), "application/json");
+        assert_eq!(of_beginning(b"[draft] a letter"), "text/plain; charset=utf-8");
         assert_eq!(of_beginning(b"a\0b"), "application/octet-stream");
         assert_eq!(of_beginning(b""), "text/plain; charset=utf-8");
     }

@@ -7,7 +7,7 @@ use super::ask::{Ask, Form};
 use super::{listing, media};
 use crate::server::{Ending, buffered, chunked, empty};
 use bytes::Bytes;
-use cluster_component::content::{CarScope, Content, ContentBytes, ContentKind, Resolved};
+use cluster_component::content::{CarScope, Content, ContentBytes, ContentKind, Duplicates, Resolved};
 use cluster_component::errors::ConnectorError;
 use cluster_types::Cid;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -30,7 +30,7 @@ pub(super) async fn answer(content: &Arc<dyn Content>, method: &Method, ask: &As
     let answer = match &ask.form {
         Form::Files => serving.files().await,
         Form::Raw => serving.raw().await,
-        Form::Car(scope, order, duplicates) => serving.car(scope, order, duplicates).await,
+        Form::Car(scope, order, duplicates) => serving.car(scope, order, *duplicates).await,
         Form::Data(word) => serving.data(word).await,
         Form::NotHere(media) => {
             let text = format!("{media} is not available here: ask for format=raw or format=car");
@@ -75,8 +75,10 @@ impl Serving<'_> {
             ContentKind::Symlink(target) => Ok(self.symlink(target)),
             ContentKind::Directory => self.directory().await,
             ContentKind::Data => match cid.codec() {
-                0x71 => self.data("dag-cbor").await,
-                0x0129 => self.data("dag-json").await,
+                dag_codec::DAG_CBOR => self.data("dag-cbor").await,
+                dag_codec::DAG_JSON => self.data("dag-json").await,
+                dag_codec::JSON => self.data("json").await,
+                dag_codec::CBOR => self.data("cbor").await,
                 _ => self.raw().await,
             },
         }
@@ -269,24 +271,27 @@ impl Serving<'_> {
         Err(Refusal::new(status, text).of(&self.ask.path))
     }
 
-    async fn car(&self, scope: &CarScope, order: &str, duplicates: &str) -> Result<Answer, Refusal> {
+    async fn car(&self, scope: &CarScope, order: &str, duplicates: Duplicates) -> Result<Answer, Refusal> {
         let root = self.ask.root;
+        let word = if duplicates == Duplicates::Sent { "y" } else { "n" };
         // The same blocks in the same order, whatever is asked about twice.
         let which = match scope {
             CarScope::All => "all".to_owned(),
             CarScope::Block => "block".to_owned(),
             CarScope::Entity(None) => "entity".to_owned(),
-            CarScope::Entity(Some(range)) => format!("entity-{}-{}", range.start, range.end),
+            CarScope::Entity(Some(bytes)) => format!("entity-{}-{}", bytes.from, bytes.to.unwrap_or(i64::MAX)),
         };
-        let etag = format!("W/\"{root}.car.{}.{which}.{order}.{duplicates}\"", self.found.cid);
+        let etag = format!("W/\"{root}.car.{}.{which}.{order}.{word}\"", self.found.cid);
         if let Some(answer) = self.unchanged(&etag, IMMUTABLE) {
             return Ok(answer);
         }
+        // A root that cannot be had is told while that is possible, without a body too.
+        self.content.block(&self.found.cid).await.map_err(|e| self.failed(&e))?;
         let body = if self.head {
             empty()
         } else {
             let names = self.ask.names.clone();
-            self.begun(Arc::clone(self.content).car(root, names, scope.clone())).await?
+            self.begun(Arc::clone(self.content).car(root, names, scope.clone(), duplicates)).await?
         };
         let last = self.ask.names.rsplit('/').next().filter(|name| !name.is_empty());
         let name = last.map_or_else(|| format!("{root}.car"), |name| format!("{root}_{name}.car"));
@@ -296,7 +301,7 @@ impl Serving<'_> {
         set(headers, header::ACCEPT_RANGES, "none");
         set(headers, header::CACHE_CONTROL, IMMUTABLE);
         set(headers, header::CONTENT_DISPOSITION, &disposition("attachment", &name));
-        let media = format!("application/vnd.ipld.car; version=1; order={order}; dups={duplicates}");
+        let media = format!("application/vnd.ipld.car; version=1; order={order}; dups={word}");
         set(headers, header::CONTENT_TYPE, &media);
         set(headers, header::ETAG, &etag);
         set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
