@@ -54,6 +54,7 @@ pub(crate) fn skipped(name: &str) -> bool {
     let output = command.args(["--exact", name, "--nocapture"]).env(INSIDE, "1").output().expect("it runs");
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    println!("{text}");
     true
 }
 

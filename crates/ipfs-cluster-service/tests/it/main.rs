@@ -20,6 +20,7 @@ mod pinsvc;
 mod place;
 mod proxy;
 mod raft;
+mod raft_apart;
 mod raft_cluster;
 mod raft_histories;
 mod reference;

@@ -2,6 +2,7 @@
 
 use cluster_client::{Client, Host};
 use cluster_testkit::kubo::FakeKubo;
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ pub(crate) struct Peer {
     /// Where its own content can be read, as a URL.
     pub(crate) gateway: Option<String>,
     log: Receiver<String>,
+    /// What it logged so far.
+    said: RefCell<Vec<String>>,
 }
 
 impl Peer {
@@ -137,13 +140,14 @@ impl Peer {
             }
         });
         let (folder, namespace) = (folder.to_owned(), namespace.map(str::to_owned));
-        let mut peer = Self { child, folder, namespace, api: String::new(), gateway: None, log };
+        let (api, said) = (String::new(), RefCell::default());
+        let mut peer = Self { child, folder, namespace, api, gateway: None, log, said };
         peer.wait_until_it_says(text);
         peer
     }
 
     fn wait_until_it_says(&mut self, text: &str) {
-        let (begun, mut seen) = (Instant::now(), Vec::new());
+        let begun = Instant::now();
         while begun.elapsed() < DEADLINE {
             let Ok(line) = self.log.recv_timeout(Duration::from_secs(1)) else {
                 if self.child.try_wait().is_ok_and(|status| status.is_some()) {
@@ -157,13 +161,21 @@ impl Peer {
             if let Some((_, address)) = line.split_once("gateway: /ip4/127.0.0.1/tcp/") {
                 self.gateway = Some(format!("http://127.0.0.1:{}", address.trim()));
             }
-            seen.push(line);
+            let said = self.said.get_mut();
+            said.push(line);
             // The two lines come in either order.
-            if !self.api.is_empty() && seen.iter().any(|line| line.contains(text)) {
+            if !self.api.is_empty() && said.iter().any(|line| line.contains(text)) {
                 return;
             }
         }
-        panic!("the peer did not come up:\n{}", seen.join("\n"));
+        panic!("the peer did not come up:\n{}", self.said.get_mut().join("\n"));
+    }
+
+    /// The latest line of its log, so far, for which this is true.
+    pub(crate) fn last_said(&self, like: impl Fn(&str) -> bool) -> Option<String> {
+        let mut said = self.said.borrow_mut();
+        said.extend(self.log.try_iter());
+        said.iter().rev().find(|line| like(line)).cloned()
     }
 
     /// Waits until it says this; returns the line.

@@ -4,10 +4,11 @@
 use crate::peer::Peer;
 use crate::raft::{cid, named};
 use crate::raft_cluster::{start_all, three};
-use cluster_client::Client;
+use cluster_client::{Client, ClientError};
 use cluster_testkit::Chance;
 use cluster_testkit::history::{Event, Op, is_linearizable};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -19,12 +20,12 @@ const ITEMS: u8 = 4;
 const ORDERS: usize = 16;
 
 /// Longer than an order takes that waits for another leader, on a busy machine.
-const ORDER_MAX: Duration = Duration::from_secs(30);
+pub(crate) const ORDER_MAX: Duration = Duration::from_secs(30);
 
 /// After so many orders, of all clients, the fault begins.
 const FAULT_AFTER: usize = 9;
 
-type History = Arc<Mutex<BTreeMap<u8, Vec<Event>>>>;
+pub(crate) type History = Arc<Mutex<BTreeMap<u8, Vec<Event>>>>;
 
 /// A client of one peer.
 struct Writer {
@@ -65,24 +66,43 @@ impl Writer {
     }
 }
 
-/// Reads everything at a peer, once it has what was ordered before: what it ordered itself shows it.
-async fn read(peer: &Peer, history: &History, began: Instant, barrier: u8) {
+/// Reads these at a peer, once it has what was ordered before: what it ordered itself shows it.
+pub(crate) async fn read(peer: &Peer, history: &History, began: Instant, barrier: u8, items: Range<u8>) {
     let client = peer.client();
     let begun = Instant::now();
     // A name for each attempt: the same pin again would be no order.
     while let Err(error) = client.pin(&cid(barrier), &named(&format!("{:?}", begun.elapsed()))).await {
         assert!(begun.elapsed() < ORDER_MAX, "{error}");
     }
-    for item in 0..ITEMS {
+    for item in items {
         let asked = began.elapsed();
-        let value = match client.allocation(&cid(item)).await {
-            Ok(pin) => Some(pin.options.name.parse().expect("a number")),
-            Err(error) if error.code() == 404 => None,
-            Err(error) => panic!("{error}"),
-        };
+        let value = value_of(&client, item).await.expect("an answer");
         let event = Event { op: Op::Read(value), asked, answered: Some(began.elapsed()) };
         history.lock().expect("no panic").entry(item).or_default().push(event);
     }
+}
+
+/// What a peer has written down for an item.
+pub(crate) async fn value_of(client: &Client, item: u8) -> Result<Option<u64>, ClientError> {
+    match client.allocation(&cid(item)).await {
+        Ok(pin) => Ok(Some(pin.options.name.parse().expect("a number"))),
+        Err(error) if error.code() == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What all of them saw could have come from one copy of the pinset; and the check sees what could not.
+pub(crate) fn check(history: &History) {
+    let history = history.lock().expect("no panic").clone();
+    for (item, events) in &history {
+        assert!(is_linearizable(events), "item {item}: {events:?}");
+        let mut lost = events.clone();
+        lost.last_mut().expect("a read").op = Op::Read(Some(u64::MAX));
+        assert!(!is_linearizable(&lost), "what nobody wrote is noticed");
+    }
+    let orders = history.values().flatten().filter(|event| matches!(event.op, Op::Write(_)));
+    let unknown = orders.clone().filter(|event| event.answered.is_none()).count();
+    println!("{} orders, of which {unknown} were not answered", orders.count());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,22 +140,10 @@ async fn proc_what_clients_of_three_raft_peers_see_is_linearizable() {
             peers[victim] = peers[victim].again();
         }
         for (at, peer) in peers.iter().enumerate() {
-            read(peer, &history, began, 100 + round * 3 + u8::try_from(at).expect("three")).await;
+            read(peer, &history, began, 100 + round * 3 + u8::try_from(at).expect("three"), 0..ITEMS).await;
         }
     }
-    let history = history.lock().expect("no panic").clone();
-    for (item, events) in &history {
-        assert!(is_linearizable(events), "item {item}: {events:?}");
-        let mut lost = events.clone();
-        lost.last_mut().expect("a read").op = Op::Read(Some(u64::MAX));
-        assert!(!is_linearizable(&lost), "what nobody wrote is noticed");
-    }
-    let orders = history.values().flatten().filter(|event| matches!(event.op, Op::Write(_)));
-    println!(
-        "{} orders, of which {} were not answered",
-        orders.clone().count(),
-        orders.filter(|e| e.answered.is_none()).count()
-    );
+    check(&history);
     for peer in &mut peers {
         assert!(peer.stop().success());
     }
