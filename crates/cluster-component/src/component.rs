@@ -5,7 +5,8 @@
 
 use crate::PageStream;
 use crate::errors::{
-    AllocationError, ClusterError, ConnectorError, ConsensusError, NetError, StartError, StateError, TrackerError,
+    AllocationError, ClusterError, ConnectorError, ConsensusError, NetError, StartError, StateError, TAKES_NO_MESSAGES,
+    TrackerError,
 };
 use crate::ports::Block;
 use crate::tasks::TaskScope;
@@ -133,7 +134,12 @@ pub trait Consensus: Component {
     /// # Errors
     /// When it cannot be read, or this kind knows no such messages.
     async fn message(&self, _message: Bytes) -> Result<Bytes, ConsensusError> {
-        Err(ConsensusError::Unsupported(format!("this peer's consensus is {}, which takes no messages", self.key())))
+        Err(ConsensusError::Unsupported(format!("the consensus here is {}, which {TAKES_NO_MESSAGES}", self.key())))
+    }
+
+    /// Returns when it broke and cannot go on, with the reason: this peer should stop then. Most cannot break.
+    async fn broken(&self) -> String {
+        std::future::pending().await
     }
 }
 

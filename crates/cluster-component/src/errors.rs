@@ -6,6 +6,12 @@ use cluster_types::store::StoreError;
 /// The text that the reference answers when a pin is not there; clients compare it.
 pub const NOT_PINNED: &str = "pin is not part of the pinset";
 
+/// How a consensus says that it is none of those whose members send each other messages.
+pub const TAKES_NO_MESSAGES: &str = "takes no messages";
+
+/// How it is said that a peer has another consensus; known by this text, which is all that comes over the wire.
+pub const OTHER_CONSENSUS: &str = "has not the same consensus";
+
 /// Why a component did not start.
 #[derive(Debug, thiserror::Error)]
 #[error("{component} did not start: {reason}")]

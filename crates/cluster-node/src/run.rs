@@ -1,12 +1,16 @@
 //! Running a peer until a signal, or the peer itself, says otherwise.
 
-use crate::wiring::{Ended, Node};
+use crate::wiring::{Ended, Node, NotJoined};
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Why a run did not end in order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
+    /// It cannot be a member of the cluster that it was told to join, since.
+    #[error("{0}")]
+    NotTakenIn(String),
     /// The pinset cannot be used, since.
     #[error("{0}")]
     Unusable(String),
@@ -21,21 +25,36 @@ pub enum Trouble {
 /// # Errors
 /// As [`Trouble`] says.
 pub async fn until_it_ends(node: Node, signals: &mut Signals) -> Result<(), Trouble> {
+    let not_taken_in = Mutex::new(None);
     let ended = {
         let joining = async {
-            node.join().await;
-            std::future::pending::<()>().await;
+            let Err(error) = node.join().await else { return std::future::pending().await };
+            if let NotJoined::OtherConsensus(reason) = error {
+                return reason;
+            }
+            // Somebody else may take it in yet.
+            *not_taken_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            std::future::pending().await
         };
-        // Order: a signal is an order; a peer that ends by itself next; joining never ends.
+        // Order: a signal is an order; a peer that ends by itself next.
         tokio::select! {
             biased;
             () = signals.next() => None,
             ended = node.ended() => Some(ended),
-            () = joining => None,
+            reason = joining => {
+                tracing::info!("shutting down");
+                stop(node.stop(), signals).await?;
+                return Err(Trouble::NotTakenIn(reason));
+            }
         }
     };
     tracing::info!("shutting down");
+    let why_not = not_taken_in.into_inner().unwrap_or_else(PoisonError::into_inner);
     match ended {
+        Some(Ended::Failed(reason)) if why_not.is_some() => {
+            stop(node.stop(), signals).await?;
+            Err(Trouble::Unusable(format!("{reason}. {}", why_not.map(|why| why.to_string()).unwrap_or_default())))
+        }
         None => stop(node.stop(), signals).await,
         Some(Ended::Removed) => stop(node.stop_and_clean(), signals).await,
         Some(Ended::Failed(reason)) => {

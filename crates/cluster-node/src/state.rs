@@ -99,6 +99,17 @@ struct RaftState {
     backups: (PathBuf, usize),
 }
 
+impl RaftState {
+    fn back_up(&self) -> Result<(), OfflineError> {
+        let (folder, keep) = &self.backups;
+        match cluster_raft::offline::backup(&*self.state, folder, *keep)? {
+            Some(path) => tracing::info!("cleaning and backing up the Raft state: {}", path.display()),
+            None => tracing::info!("cleaning an empty Raft state"),
+        }
+        Ok(())
+    }
+}
+
 impl std::fmt::Debug for Offline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Offline").field("raft", &self.raft.is_some()).finish_non_exhaustive()
@@ -192,7 +203,7 @@ impl Offline {
                 offline::import(&*self.store, pins)?
             }
             Some(raft) => {
-                self.back_up(raft);
+                self.back_up_what_can_be(raft);
                 let damaged = |reason: String| StateError::Damaged { cid: "(import)".into(), reason };
                 let mut pins = pins.map(|row| {
                     let (_, pin) = row.map_err(|e| damaged(e.to_string()))?;
@@ -234,24 +245,40 @@ impl Offline {
     /// # Errors
     /// When the store fails.
     pub fn clean(&self) -> Result<(), OfflineError> {
+        if let Some(raft) = &self.raft {
+            self.back_up_what_can_be(raft);
+        }
+        self.remove()
+    }
+
+    /// The same where nobody said that what is there may go: what is damaged, or cannot be kept as a backup, stays.
+    ///
+    /// # Errors
+    /// When the store fails, or under raft no backup can be made (nothing was changed then).
+    pub fn make_room(&self) -> Result<(), OfflineError> {
+        if let Some(raft) = &self.raft {
+            self.state()?;
+            raft.back_up()?;
+        }
+        self.remove()
+    }
+
+    fn remove(&self) -> Result<(), OfflineError> {
         match &self.raft {
             None => offline::clean(&*self.store)?,
-            Some(raft) => {
-                self.back_up(raft);
-                cluster_raft::offline::clean(&*self.store, &*raft.state)?;
-            }
+            Some(raft) => cluster_raft::offline::clean(&*self.store, &*raft.state)?,
         }
         Ok(self.store.close()?)
     }
 
-    /// A pinset that is damaged can be removed all the same: that is what the order was for.
-    fn back_up(&self, raft: &RaftState) {
-        let (folder, keep) = &raft.backups;
-        let backed_up = self.state().and_then(|state| Ok(cluster_raft::offline::backup(&*state, folder, *keep)?));
-        match backed_up {
-            Ok(Some(path)) => tracing::info!("cleaning and backing up the Raft state: {}", path.display()),
-            Ok(None) => tracing::info!("cleaning an empty Raft state"),
-            Err(error) => tracing::warn!(%error, "the Raft state is removed without a backup"),
+    /// A pinset that is damaged can be removed all the same: that is what the order was for. What is known to be in it
+    /// without the log is kept.
+    fn back_up_what_can_be(&self, raft: &RaftState) {
+        if let Err(error) = self.state() {
+            tracing::warn!(%error, "the backup lacks what is only in the raft log");
+        }
+        if let Err(error) = raft.back_up() {
+            tracing::warn!(%error, "the Raft state is removed without a backup");
         }
     }
 }

@@ -324,7 +324,11 @@ impl Node {
     }
 
     /// Has the members that it was told of take it in, one after the other until one does. Failures are logged.
-    pub async fn join(&self) {
+    ///
+    /// # Errors
+    /// The last failure, when all failed.
+    pub async fn join(&self) -> Result<(), NotJoined> {
+        let mut failed = Ok(());
         for address in &self.bootstrap {
             tracing::info!("Bootstrapping to {address}");
             let joined = match &self.raft {
@@ -333,10 +337,14 @@ impl Node {
                 None => self.rpc.call::<ClusterRpc::Join>(Target::Local, address.clone()).await,
             };
             match joined {
-                Ok(()) => return,
-                Err(error) => tracing::error!("bootstrap to {address} failed: {error}"),
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::error!("bootstrap to {address} failed: {error}");
+                    failed = Err(NotJoined::of(address, &error));
+                }
             }
         }
+        failed
     }
 
     /// Stops as [`stop`](Self::stop) does, and under raft removes the pinset, of which a backup is kept. What a peer of
@@ -387,6 +395,31 @@ fn traces(configuration: &Configuration, peer: PeerId) -> Result<Option<Arc<Trac
 fn tracer(traces: Option<&Arc<Traces>>, clock: &Arc<dyn Clock>, me: &PeerId) -> Tracer {
     let on = |traces: &Arc<Traces>| Tracer::new(Arc::clone(traces) as _, Arc::clone(clock), me);
     traces.map(on).unwrap_or_default()
+}
+
+/// Why no member took this peer in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotJoined {
+    /// None was there, or would have it: that can change.
+    #[error("{0}")]
+    Yet(String),
+    /// The cluster's consensus is another one: it never can be a member.
+    #[error("{0}")]
+    OtherConsensus(String),
+}
+
+impl NotJoined {
+    fn of(address: &Multiaddr, error: &RpcError) -> Self {
+        let text = format!("bootstrap to {address} failed: {error}");
+        match error.kind {
+            _ if error.is_other_consensus() => Self::OtherConsensus(text),
+            RpcErrorKind::Unreachable => {
+                Self::Yet(format!("{text}. Does that peer run, and is its cluster.secret the one of this peer?"))
+            }
+            _ => Self::Yet(text),
+        }
+    }
 }
 
 fn metric_sources(configuration: &Configuration, base: &Base, metrics: Arc<Metrics>) -> Sources {

@@ -9,7 +9,7 @@ use crate::offline;
 use crate::proposer::{Order, Patience, Proposer, QUEUE_MAX, leader, until_led_by_other, wait_for_leader};
 use crate::snapshot::SnapshotFile;
 use crate::types::{Change, Engine, LogId, Member, decode, encode};
-use crate::wire::{Answer, Courier, Hello, Message, ask};
+use crate::wire::{Answer, AskError, Courier, Hello, Message, ask};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster_component::component::{Component, Consensus, Leadership, PinsetChange, State, StateRead};
@@ -21,6 +21,7 @@ use cluster_types::{Cid, PeerId, Pin};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use openraft::LogIdOptionExt;
+use openraft::error::Fatal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -64,12 +65,18 @@ pub struct RaftConsensus {
     running: Mutex<Option<Running>>,
     /// This peer was told that it is no member any more.
     removed: AtomicBool,
+    /// This peer has nothing yet, and waits to be taken in. Should it have been a member before, it may have said things
+    /// that it knows nothing of any more: it says nothing until a leader, who does not count on those, welcomes it.
+    waits: AtomicBool,
+    /// It was logged that another cluster's leader takes this peer for a member.
+    told_of_foreign: AtomicBool,
     receiving: tokio::sync::Mutex<Option<Receiving>>,
 }
 
 #[derive(Clone)]
 struct Running {
     engine: Engine,
+    log: LogStore,
     machine: Arc<Machine>,
     orders: mpsc::Sender<Order>,
     changes_of_members: mpsc::Sender<ChangeOfMembers>,
@@ -114,6 +121,8 @@ impl RaftConsensus {
             changes,
             running: Mutex::new(None),
             removed: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
+            told_of_foreign: AtomicBool::new(false),
             receiving: tokio::sync::Mutex::new(None),
         }
     }
@@ -153,7 +162,7 @@ impl RaftConsensus {
         let running = self.running()?;
         let patience = self.patience();
         let mut said = "context deadline exceeded".to_owned();
-        let mut told = None;
+        let (mut told, mut others) = (None, 0);
         let until = Instant::now() + patience.leader;
         for attempt in 0.. {
             if attempt > usize::try_from(patience.retries).unwrap_or(usize::MAX) && Instant::now() >= until {
@@ -178,7 +187,11 @@ impl RaftConsensus {
                 // The leader waits for a learner as long as that moves.
                 match ask(&*self.parts.courier, asked, &message, MEMBERS_MAX).await {
                     Ok(answer) => answer,
+                    Err(error @ AskError::Other { .. }) if others + 1 >= self.parts.join.len() => {
+                        return Err(ConsensusError::Unsupported(error.to_string()));
+                    }
                     Err(error) => {
+                        others += usize::from(matches!(error, AskError::Other { .. }));
                         // The leader that is known may be gone: the others are about to elect another.
                         said = error.to_string();
                         tokio::time::sleep(patience.retry_delay).await;
@@ -235,18 +248,32 @@ impl RaftConsensus {
     async fn answer(&self, message: Message) -> Result<Answer, ConsensusError> {
         let running = self.running()?;
         let refused = |error: &dyn fmt::Display| Answer::Refused(error.to_string());
+        if let Some(reason) = self.objection(&running, &message) {
+            return Ok(Answer::Refused(reason));
+        }
         Ok(match message {
             Message::Hello => Answer::Hello(hello(&running)),
+            Message::Welcome => {
+                self.waits.store(false, Ordering::SeqCst);
+                Answer::Done
+            }
             Message::Append(rpc) => Answer::Append(running.engine.append_entries(rpc).await),
             Message::Vote(rpc) => Answer::Vote(running.engine.vote(rpc).await),
             Message::Piece { snapshot, piece, data } => self.take_piece(&running, snapshot, piece, &data).await,
-            Message::Install { snapshot, vote, meta } => {
+            Message::Install { snapshot, pieces, vote, meta } => {
                 let received = self.receiving.lock().await.take_if(|receiving| receiving.snapshot == snapshot);
                 // One without pieces is that of an empty pinset.
                 let file = match received {
                     Some(receiving) => receiving.file,
                     None => Box::new(running.machine.snapshots().begin()),
                 };
+                if file.pieces != pieces {
+                    // This peer was started anew meanwhile, or another leader sends.
+                    return Ok(refused(&format!(
+                        "of {pieces} pieces of snapshot {snapshot}, {} are here",
+                        file.pieces
+                    )));
+                }
                 Answer::Installed(
                     running.engine.install_full_snapshot(vote, openraft::Snapshot { meta, snapshot: file }).await,
                 )
@@ -292,9 +319,44 @@ impl RaftConsensus {
                 Err(error) => Answer::Refused(error.to_string()),
             },
             // It was sent again, since the answer was lost.
-            Some(receiving) if receiving.next == piece + 1 => Answer::Done,
+            Some(receiving) if receiving.next > piece => Answer::Done,
             _ => Answer::Refused(format!("piece {piece} of snapshot {snapshot} does not follow what is here")),
         }
+    }
+
+    /// Why this peer does not hear a message of a leader or of who wants to be one, if it does not.
+    fn objection(&self, running: &Running, message: &Message) -> Option<String> {
+        let sender = match message {
+            Message::Append(rpc) => rpc.vote.leader_id().voted_for(),
+            Message::Vote(rpc) => rpc.vote.leader_id().voted_for(),
+            Message::Install { vote, .. } => vote.leader_id().voted_for(),
+            Message::Piece { .. } => None,
+            _ => return None,
+        };
+        if self.waits.load(Ordering::SeqCst) {
+            return Some("this peer has nothing, and waits to be taken in".into());
+        }
+        let alone = running.engine.metrics().borrow().membership_config.voter_ids().eq([self.me()]);
+        let contradicts = || match message {
+            Message::Append(rpc) => {
+                let ids = rpc.prev_log_id.iter().chain(rpc.entries.iter().map(|entry| &entry.log_id));
+                contradicts(running, ids.copied())
+            }
+            _ => false,
+        };
+        if !alone && !contradicts() {
+            return None;
+        }
+        let sender = sender.map_or_else(|| "a peer".to_owned(), |sender| sender.to_string());
+        let reason = format!(
+            "{sender} takes this peer for a member of its cluster, which it is not: it is one of another cluster, whose \
+             pins it keeps. To move it there: state export, daemon --bootstrap with the address of a member, and add the \
+             pins that were exported"
+        );
+        if !self.told_of_foreign.swap(true, Ordering::SeqCst) {
+            tracing::error!("{reason}");
+        }
+        Some(reason)
     }
 
     /// Founds the cluster that the configuration names, if there is none and this peer does not wait to be taken in.
@@ -309,22 +371,23 @@ impl RaftConsensus {
     }
 
     /// Why there is no leader, and what to do.
-    fn no_leader(&self, running: &Running) -> ConsensusError {
+    fn no_leader(&self, running: &Running) -> String {
         let metrics = running.engine.metrics().borrow().clone();
         let voters: Vec<String> = metrics.membership_config.voter_ids().map(|voter| voter.to_string()).collect();
         let needed = voters.len() / 2 + 1;
         let within = self.config.wait_for_leader_timeout;
-        ConsensusError::NoLeader(if voters.is_empty() {
+        if voters.is_empty() {
             format!(
                 "this peer waits to be taken in by a cluster, and was not within {within}: start it with --bootstrap"
             )
         } else {
             format!(
-                "no leader was elected within {within}: {needed} of the members {} must run and reach each other. If \
-                 they are lost for good: state export, then state import, at one of those that are left",
+                "no leader was elected within {within}: {needed} of the members {} must run, have the same \
+                 cluster.secret and reach each other. If they are lost for good: state export, then state import --alone, \
+                 at one of those that are left",
                 voters.join(", ")
             )
-        })
+        }
     }
 }
 
@@ -347,6 +410,25 @@ async fn tell_of_leaders(engine: Engine) {
             return;
         }
     }
+}
+
+/// Why the engine ended, unless it was to.
+fn why_ended(state: &Result<(), Fatal<Member>>) -> Option<String> {
+    match state {
+        Ok(()) | Err(Fatal::Stopped) => None,
+        Err(Fatal::StorageError(error)) => Some(format!("{error}. {}", offline::ADVICE)),
+        Err(Fatal::Panicked) => Some("raft ended by a fault of this program: start it again".into()),
+    }
+}
+
+/// Whether what was applied here is another entry than one of these: no leader of this cluster has such, since what was
+/// confirmed stays. When the last one that both have is the same, so are those before it.
+fn contradicts(running: &Running, ids: impl Iterator<Item = LogId>) -> bool {
+    let Some(applied) = running.engine.metrics().borrow().last_applied else { return false };
+    let Some(last) = ids.take_while(|id| id.index <= applied.index).last() else { return false };
+    let here = if last.index == applied.index { Some(applied) } else { running.log.id_at(last.index).ok().flatten() };
+    // Not here any more: nothing to compare.
+    here.is_some_and(|here| here != last)
 }
 
 /// The longest that taking in a member may take.
@@ -401,16 +483,12 @@ impl Component for RaftConsensus {
 
     async fn start(self: Arc<Self>, tasks: &TaskScope) -> Result<(), StartError> {
         let failed = |reason: String| StartError { component: "raft", reason };
-        let damaged = |reason: &dyn fmt::Display| {
-            failed(format!(
-                "{reason}. Nothing was changed. Remove this peer's state (state cleanup) and let it join the others \
-                 again, or import a backup"
-            ))
-        };
+        let damaged = |reason: &dyn fmt::Display| failed(format!("{reason}. Nothing was changed. {}", offline::ADVICE));
         let log = LogStore::new(Arc::clone(&self.parts.store));
         let state = Arc::clone(&self.parts.state);
         let machine = Machine::open(&self.parts.store, state, self.changes.clone()).map_err(|e| damaged(&e))?;
         let machine = Arc::new(machine);
+        log.check(machine.mark().applied).map_err(|e| damaged(&e))?;
         let courier = Arc::clone(&self.parts.courier);
         let now = u64::try_from(self.parts.clock.now().wall.unix_nanos() / 1_000).unwrap_or(0);
         let number = log.first_number(now).map_err(|e| damaged(&e))?;
@@ -419,11 +497,13 @@ impl Component for RaftConsensus {
             self.me(),
             Arc::new(self.config.engine()),
             Network(Arc::clone(&courier)),
-            log,
+            log.clone(),
             SharedMachine(Arc::clone(&machine)),
         );
         let engine = engine.await.map_err(|e| damaged(&e))?;
         self.found(&engine).await.map_err(failed)?;
+        let founded = engine.is_initialized().await.map_err(|e| failed(e.to_string()))?;
+        self.waits.store(!founded, Ordering::SeqCst);
         let (orders, waiting) = mpsc::channel(QUEUE_MAX);
         let (me, patience) = (self.me(), self.patience());
         let proposer = Proposer {
@@ -447,7 +527,7 @@ impl Component for RaftConsensus {
         let (changes_of_members, waiting) = mpsc::channel(CHANGES_OF_MEMBERS_MAX);
         tasks.spawn_until_stopped("raft-members", make_changes_of_members(members, waiting));
         tasks.spawn_until_stopped("raft-leader", tell_of_leaders(engine.clone()));
-        let running = Running { engine, machine, orders, changes_of_members, restored };
+        let running = Running { engine, log, machine, orders, changes_of_members, restored };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }
@@ -467,7 +547,7 @@ impl Consensus for RaftConsensus {
         let running = self.running()?;
         let within = self.config.wait_for_leader_timeout.get();
         if wait_for_leader(&running.engine, within).await?.is_none() {
-            return Err(self.no_leader(&running));
+            return Err(ConsensusError::NoLeader(self.no_leader(&running)));
         }
         let me = self.me();
         let mut metrics = running.engine.metrics();
@@ -476,7 +556,11 @@ impl Consensus for RaftConsensus {
             let text = format!("error waiting to become a Voter: this peer was not taken in within {within:?}");
             return Err(ConsensusError::NoLeader(text));
         }
-        self.wait_for_sync().await
+        // The leader that was known before the start may be gone, and nobody be elected.
+        self.wait_for_sync().await.map_err(|error| match error {
+            ConsensusError::NoLeader(said) => ConsensusError::NoLeader(format!("{}. {said}", self.no_leader(&running))),
+            other => other,
+        })
     }
 
     async fn log_pin(&self, pin: Pin) -> Result<(), ConsensusError> {
@@ -561,6 +645,17 @@ impl Consensus for RaftConsensus {
         offline::clean(&*self.parts.store, &*self.parts.state).map_err(failed)
     }
 
+    /// The engine ends for good when the disk fails it, or gives back something else than was written.
+    async fn broken(&self) -> String {
+        let Ok(running) = self.running() else { return std::future::pending().await };
+        let mut metrics = running.engine.metrics();
+        let ended = metrics.wait_for(|now| now.running_state.is_err()).await;
+        match ended.map_or_else(|_| why_ended(&Err(Fatal::Panicked)), |now| why_ended(&now.running_state)) {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
     async fn message(&self, message: Bytes) -> Result<Bytes, ConsensusError> {
         let unreadable =
             |error: crate::types::FormError| ConsensusError::Unsupported(format!("a raft message: {error}"));
@@ -571,3 +666,61 @@ impl Consensus for RaftConsensus {
 
 /// The longest that this peer may take to be in step, a snapshot of millions of pins included.
 const SYNC_MAX: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_component::errors::NetError;
+    use cluster_datastore::MemoryStore;
+    use cluster_peer::state::mapstate::MapState;
+    use cluster_testkit::contract::{cid, pin};
+    use cluster_testkit::{ManualClock, TokioSpawn};
+    use openraft::{CommittedLeaderId, SnapshotMeta, Vote};
+
+    /// Nobody is there.
+    struct Nobody;
+
+    #[async_trait]
+    impl Courier for Nobody {
+        async fn ask(&self, peer: &PeerId, _: Bytes) -> Result<Bytes, NetError> {
+            Err(NetError::Unreachable { peer: *peer, reason: "nobody is there".into() })
+        }
+    }
+
+    /// This peer was started anew between the last piece and the order to take the snapshot up: nothing in the place of
+    /// all pins would be what it takes up.
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_whose_pieces_are_not_here_is_not_taken_up() {
+        let me = Member::from(1).peer().expect("a peer");
+        let parts = Parts {
+            me,
+            store: Arc::new(MemoryStore::new()),
+            state: Arc::new(MapState::new()),
+            courier: Arc::new(Nobody),
+            clock: Arc::new(ManualClock::default()),
+            join: Vec::new(),
+            backups: None,
+        };
+        let other = Member::from(2).to_string();
+        let config = RaftConfig { init_peerset: vec![other], ..RaftConfig::default() };
+        let consensus = Arc::new(RaftConsensus::new(config, parts));
+        let tasks = TaskScope::new(Arc::new(TokioSpawn));
+        let mark = encode(&crate::machine::Mark::default()).expect("written");
+        consensus.parts.state.apply(&[PinsetChange::Pinned(Arc::new(pin(1, "p")))], mark).expect("pinned");
+        Arc::clone(&consensus).start(&tasks).await.expect("started");
+
+        let leader = CommittedLeaderId::new(9, Member::from(2));
+        let meta = SnapshotMeta {
+            last_log_id: Some(LogId::new(leader, 50)),
+            snapshot_id: r#"{"number":1,"groups":{}}"#.into(),
+            ..SnapshotMeta::default()
+        };
+        let vote = Vote::new_committed(9, Member::from(2));
+        let answer = consensus.answer(Message::Install { snapshot: 7, pieces: 3, vote, meta }).await.expect("answered");
+
+        assert!(matches!(&answer, Answer::Refused(text) if text.contains("of 3 pieces of snapshot 7, 0 are here")));
+        assert_eq!(consensus.state().contains(&cid(1)), Ok(true));
+        consensus.shutdown().await;
+        tasks.stop().await;
+    }
+}

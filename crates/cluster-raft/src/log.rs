@@ -5,7 +5,7 @@
 //! raft_meta  "vote", "committed", "purged", "number" → as they say      (other rows: see `snapshot`)
 //! ```
 
-use crate::types::{FormError, LogId, Member, StorageError, TypeConfig, decode, encode};
+use crate::types::{FormError, LogId, Member, StorageError, TypeConfig, check_form, decode, encode};
 use cluster_types::store::{Batch, Datastore, DatastoreReadExt, StoreError, Table};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, Entry, OptionalSend, RaftLogId, RaftLogReader, StorageIOError, Vote};
@@ -125,13 +125,40 @@ impl LogStore {
         damaged.map_or(Ok(entries), Err)
     }
 
+    /// Reads all of it, as far as the pinset, which is that far, does not stand for it.
+    ///
+    /// # Errors
+    /// Names the first entry that is missing or damaged.
+    pub(crate) fn check(&self, applied: Option<LogId>) -> Result<(), LogError> {
+        let purged = self.meta::<Option<LogId>>("purged")?.flatten();
+        let first = purged.map_or(0, |id| id.index + 1);
+        let (mut next, mut wrong) = (first, None);
+        self.store.scan(Table::RaftLog, Bound::Included(&key(first)), Bound::Unbounded, &mut |key, row| {
+            let index = key.try_into().map_or(0, u64::from_be_bytes);
+            let checked = if index == next { check_form(row) } else { Err(FormError::Missing) };
+            if let Err(error) = checked {
+                wrong = Some(LogError::Damaged { what: format!("entry {next}"), error });
+                return ControlFlow::Break(());
+            }
+            next += 1;
+            ControlFlow::Continue(())
+        })?;
+        let committed = self.committed()?.filter(|id| Some(*id) > applied && id.index >= next);
+        if committed.is_some() && wrong.is_none() {
+            wrong = Some(LogError::Damaged { what: format!("entry {next}"), error: FormError::Missing });
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// Which entry is here at an index, if any is.
+    pub(crate) fn id_at(&self, index: u64) -> Result<Option<LogId>, LogError> {
+        Ok(self.entries(index..=index, usize::MAX)?.first().map(|entry| *entry.get_log_id()))
+    }
+
     pub(crate) fn state(&self) -> Result<LogState<TypeConfig>, LogError> {
         let purged = self.meta::<Option<LogId>>("purged")?.flatten();
         let last = match self.store.last(Table::RaftLog)? {
-            Some((key, _)) => {
-                let index = key.as_ref().try_into().map_or(0, u64::from_be_bytes);
-                self.entries(index..=index, usize::MAX)?.first().map(|entry| *entry.get_log_id())
-            }
+            Some((key, _)) => self.id_at(key.as_ref().try_into().map_or(0, u64::from_be_bytes))?,
             None => None,
         };
         Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })

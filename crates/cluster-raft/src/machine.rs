@@ -69,6 +69,8 @@ impl Machine {
         if let Some((meta, file)) = snapshots.current()
             && mark.applied < meta.last_log_id
         {
+            // Before anything of the pinset is removed.
+            file.check()?;
             mark = restore(&*state, &meta, &file)?;
         }
         Ok(Self { state, snapshots, mark: Mutex::new(mark), changes, received: AtomicU64::new(0) })
@@ -131,12 +133,26 @@ impl Machine {
 
     fn install(&self, meta: &SnapshotMeta<Member, ()>, file: SnapshotFile) -> Result<(), MachineError> {
         let file = self.snapshots.adopt(file)?;
+        file.check()?;
         // First what a crash will be mended from.
         self.snapshots.take_up(meta.clone(), &file)?;
         let mark = restore(&*self.state, meta, &file)?;
         *self.mark.lock().unwrap_or_else(PoisonError::into_inner) = mark;
         let _nobody_listens = self.changes.send(PinsetChange::Resync);
         Ok(())
+    }
+
+    /// The snapshot that counts. One that the disk damaged is made anew: the pinset has all that was in it.
+    fn current_snapshot(&self) -> Result<Option<Snapshot<TypeConfig>>, MachineError> {
+        let Some((meta, file)) = self.snapshots.current() else { return Ok(None) };
+        match file.check() {
+            Ok(()) => Ok(Some(Snapshot { meta, snapshot: Box::new(file) })),
+            Err(error @ SnapshotError::Damaged { .. }) => {
+                tracing::error!(%error, "a snapshot is damaged and made anew from the pinset: look after the disk");
+                self.snapshot().map(Some)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes a snapshot of the pinset as it is.
@@ -222,7 +238,8 @@ impl RaftStateMachine<TypeConfig> for SharedMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
-        Ok(self.0.snapshots.current().map(|(meta, file)| Snapshot { meta, snapshot: Box::new(file) }))
+        let machine = Arc::clone(&self.0);
+        blocking(move || machine.current_snapshot()).await
     }
 }
 

@@ -28,6 +28,13 @@ pub(crate) enum MemberError {
          ipfs-cluster-service state cleanup at that peer"
     )]
     Foreign { peer: Member, members: String },
+    #[error("not taken in: {0}")]
+    Other(AskError),
+    #[error(
+        "{0} was a member, and has lost what it had confirmed; the others could not put it out first: {1}. Start more of \
+         them, and try again"
+    )]
+    Lost(Member, Box<MemberError>),
     #[error("{0} stopped taking in what there is, and was not taken in")]
     Stuck(Member),
     #[error("{0} is the last member: a cluster cannot be without any")]
@@ -58,15 +65,45 @@ impl Members {
 
     pub(crate) async fn add(&self, member: Member) -> Result<(), MemberError> {
         let _alone = self.one_at_a_time.lock().await;
+        let hello = self.hello(member).await;
         if self.voters().contains(&member) {
-            return Ok(());
+            // One that is away is a member all the same.
+            return match hello {
+                Ok(hello) if hello.members.is_empty() => self.replace(member).await,
+                _ => Ok(()),
+            };
         }
-        let hello = self.hello(member).await?;
-        let ours = self.nodes();
+        let (hello, ours) = (hello?, self.nodes());
         if !hello.members.is_empty() && hello.members.is_disjoint(&ours) {
             let members = hello.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Err(MemberError::Foreign { peer: member, members });
         }
+        self.take_in(member).await
+    }
+
+    /// A member lost what it had, and with it what it had confirmed and whom it had voted for: a majority without it
+    /// must put it out before it is taken in. Of two, the other one has all that was ever confirmed.
+    async fn replace(&self, member: Member) -> Result<(), MemberError> {
+        tracing::warn!(%member, "a member has nothing any more, and is taken in anew");
+        if self.voters().len() > 2 {
+            let put_out = self.change(ChangeMembers::RemoveVoters([member].into()), false).await;
+            put_out.map_err(|error| MemberError::Lost(member, Box::new(error)))?;
+            return self.take_in(member).await;
+        }
+        self.welcome(member).await?;
+        self.until_in_step(member).await
+    }
+
+    async fn welcome(&self, member: Member) -> Result<(), MemberError> {
+        match ask(&*self.courier, member, &Message::Welcome, self.patience.network).await {
+            Ok(Answer::Done) => Ok(()),
+            Ok(_) => Err(MemberError::Engine(format!("{member} answered something else than it was asked"))),
+            Err(error) => Err(MemberError::Unreachable(member, error)),
+        }
+    }
+
+    async fn take_in(&self, member: Member) -> Result<(), MemberError> {
+        self.welcome(member).await?;
         let learner = ChangeMembers::AddNodes([(member, ())].into());
         self.change(learner, true).await?;
         if let Err(error) = self.until_in_step(member).await {
@@ -85,6 +122,7 @@ impl Members {
             Ok(Answer::Hello(hello)) => Ok(hello),
             Ok(Answer::Refused(reason)) => Err(MemberError::Engine(format!("{member}: {reason}"))),
             Ok(_) => Err(MemberError::Engine(format!("{member} answered something else than it was asked"))),
+            Err(error @ AskError::Other { .. }) => Err(MemberError::Other(error)),
             Err(error) => Err(MemberError::Unreachable(member, error)),
         }
     }

@@ -1,6 +1,6 @@
 //! The engine's way to other members.
 
-use crate::snapshot::SnapshotError;
+use crate::snapshot::{SnapshotError, SnapshotFile};
 use crate::types::{Member, StorageError, TypeConfig};
 use crate::wire::{Answer, AskError, Courier, Message, ask};
 use openraft::error::{
@@ -12,9 +12,16 @@ use openraft::{AnyError, OptionalSend, RaftNetwork, RaftNetworkFactory, Snapshot
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Taking up a large snapshot takes a member that long at the most.
 const INSTALL_MAX: Duration = Duration::from_secs(600);
+
+/// A piece that was not answered is sent again after so long.
+const PIECE_AGAIN: Duration = Duration::from_millis(200);
+
+/// A member that takes no piece for so long is given up: the engine begins anew with it, with the snapshot of then.
+const PIECE_MAX: Duration = Duration::from_secs(60);
 
 /// Makes links.
 #[derive(Clone)]
@@ -64,17 +71,30 @@ impl Link {
         let (file, meta) = (*snapshot.snapshot, snapshot.meta);
         let number = file.number();
         for piece in 0..file.pieces {
-            let data = file.piece(piece).map_err(reading)?;
-            match self.ask(Message::Piece { snapshot: number, piece, data }, within).await.map_err(unreachable)? {
-                Answer::Done => {}
-                other => return Err(self.odd(&other).into()),
-            }
+            self.send_piece(&file, piece, within).await?;
         }
-        let install = Message::Install { snapshot: number, vote, meta };
+        let install = Message::Install { snapshot: number, pieces: file.pieces, vote, meta };
         match self.ask(install, INSTALL_MAX).await.map_err(unreachable)? {
             Answer::Installed(Ok(response)) => Ok(response),
             Answer::Installed(Err(fatal)) => Err(RemoteError::new(self.target, fatal).into()),
             other => Err(self.odd(&other).into()),
+        }
+    }
+
+    /// One piece, again and again while it is not answered: what the member has of the snapshot stays there.
+    async fn send_piece(&self, file: &SnapshotFile, piece: u32, within: Duration) -> Result<(), SendError> {
+        let (until, number) = (Instant::now() + PIECE_MAX, file.number());
+        loop {
+            let data = file.piece(piece).map_err(reading)?;
+            match self.ask(Message::Piece { snapshot: number, piece, data }, within).await {
+                Ok(Answer::Done) => return Ok(()),
+                Ok(other) => return Err(self.odd(&other).into()),
+                Err(error) if Instant::now() >= until => return Err(unreachable(error)),
+                Err(error) => {
+                    tracing::debug!(%error, snapshot = number, piece, "a piece of a snapshot is sent again");
+                    tokio::time::sleep(PIECE_AGAIN).await;
+                }
+            }
         }
     }
 }
@@ -83,10 +103,10 @@ fn unreachable(error: AskError) -> SendError {
     Unreachable::new(&error).into()
 }
 
-/// One that was replaced meanwhile is asked for again; a damaged one is the store's fault.
+/// One that was replaced meanwhile, or is damaged, is asked for again: a damaged one is made anew then.
 fn reading(error: SnapshotError) -> SendError {
     match error {
-        SnapshotError::Replaced(_) => NetworkError::new(&error).into(),
+        SnapshotError::Replaced(_) | SnapshotError::Damaged { .. } => NetworkError::new(&error).into(),
         other => StorageError::from(StorageIOError::read_snapshot(None, AnyError::new(&other))).into(),
     }
 }

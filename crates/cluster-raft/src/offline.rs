@@ -17,6 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
+/// What to do with a peer whose disk gave back something else than was written.
+pub const ADVICE: &str = "While a majority of the members runs without this one: state cleanup here, then daemon \
+                          --bootstrap with the address of another. Where it does not, or another is damaged too, remove \
+                          nothing: see docs/raft.md";
+
 /// Why it could not be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -28,7 +33,7 @@ pub enum OfflineError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The log or a snapshot is damaged.
-    #[error("{0}: remove this peer's state and let it join the others again, or import a backup")]
+    #[error("{0}. {advice}", advice = ADVICE)]
     Damaged(String),
     /// A backup could not be written.
     #[error("the backup could not be written: {0}")]
@@ -43,7 +48,9 @@ pub fn catch_up(store: &Arc<dyn Datastore>, state: Arc<dyn State>) -> Result<(),
     let damaged = |error: crate::machine::MachineError| OfflineError::Damaged(error.to_string());
     let (changes, _) = broadcast::channel(1);
     let machine = Machine::open(store, state, changes).map_err(damaged)?;
-    machine.catch_up(&LogStore::new(Arc::clone(store))).map_err(damaged)
+    let log = LogStore::new(Arc::clone(store));
+    log.check(machine.mark().applied).map_err(|error| damaged(error.into()))?;
+    machine.catch_up(&log).map_err(damaged)
 }
 
 /// Makes these pins the pinset of a cluster of these members, with no log before it. Members that take in the same pins

@@ -89,6 +89,18 @@ impl SnapshotFile {
         Ok(row.slice(4..))
     }
 
+    /// Reads all of it.
+    ///
+    /// # Errors
+    /// When a piece is missing or damaged.
+    pub(crate) fn check(&self) -> Result<(), SnapshotError> {
+        (0..self.pieces).try_for_each(|piece| match self.piece(piece) {
+            // Where it was replaced just now after all, another one is made for nothing.
+            Err(SnapshotError::Replaced(_)) => Err(damaged(self.number, format!("piece {piece}"), FormError::Missing)),
+            other => other.map(drop),
+        })
+    }
+
     /// The pins, read piece by piece.
     pub(crate) fn pins(&self) -> impl Iterator<Item = Result<Pin, StateError>> + '_ {
         let mut ahead: VecDeque<Result<Pin, StateError>> = VecDeque::new();

@@ -180,6 +180,15 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Bytes, FormError> {
 
 /// Reads what [`encode`] wrote.
 pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, FormError> {
+    serde_ipld_dagcbor::from_slice(body_of(bytes)?).map_err(|e| FormError::Unreadable(e.to_string()))
+}
+
+/// Whether these are bytes as [`encode`] wrote them.
+pub(crate) fn check_form(bytes: &[u8]) -> Result<(), FormError> {
+    body_of(bytes).map(drop)
+}
+
+fn body_of(bytes: &[u8]) -> Result<&[u8], FormError> {
     let (version, rest) = bytes.split_first().ok_or(FormError::Cut)?;
     if *version != FORMAT {
         return Err(FormError::Version(*version));
@@ -188,7 +197,7 @@ pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Fo
     if crc32fast::hash(body) != u32::from_be_bytes(*sum) {
         return Err(FormError::Checksum);
     }
-    serde_ipld_dagcbor::from_slice(body).map_err(|e| FormError::Unreadable(e.to_string()))
+    Ok(body)
 }
 
 /// Why bytes are no value of ours.
@@ -202,6 +211,8 @@ pub(crate) enum FormError {
     Cut,
     #[error("its checksum is wrong")]
     Checksum,
+    #[error("it is missing")]
+    Missing,
     #[error("it cannot be read: {0}")]
     Unreadable(String),
     #[error("it cannot be written: {0}")]

@@ -4,8 +4,8 @@
 use crate::types::{FormError, Group, LogId, Member, TypeConfig, decode, encode};
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster_component::errors::NetError;
-use cluster_component::rpc::{Consensus, Rpc, Target};
+use cluster_component::errors::{NetError, OTHER_CONSENSUS, TAKES_NO_MESSAGES};
+use cluster_component::rpc::{Consensus, Rpc, RpcErrorKind, Target};
 use cluster_types::PeerId;
 use openraft::SnapshotMeta;
 use openraft::error::{Fatal, RaftError};
@@ -31,7 +31,14 @@ pub struct RpcCourier(pub Rpc);
 impl Courier for RpcCourier {
     async fn ask(&self, peer: &PeerId, message: Bytes) -> Result<Bytes, NetError> {
         let asked = self.0.call::<Consensus::Message>(Target::Peer(*peer), message).await;
-        asked.map_err(|error| NetError::Unreachable { peer: *peer, reason: error.message })
+        asked.map_err(|error| {
+            // Members trust each other, and know the row.
+            let other = matches!(error.kind, RpcErrorKind::Unauthorized | RpcErrorKind::NoSuchMethod);
+            if other || error.message.contains(TAKES_NO_MESSAGES) {
+                return NetError::Unsupported { peer: *peer, names: format!("raft ({})", error.message) };
+            }
+            NetError::Unreachable { peer: *peer, reason: error.message }
+        })
     }
 }
 
@@ -46,8 +53,8 @@ pub(crate) enum Message {
     Vote(VoteRequest<Member>),
     /// A piece of the snapshot of this number, counted by the sender.
     Piece { snapshot: u64, piece: u32, data: Bytes },
-    /// The pieces are all there: take up the snapshot.
-    Install { snapshot: u64, vote: openraft::Vote<Member>, meta: SnapshotMeta<Member, ()> },
+    /// So many pieces were sent: take up the snapshot.
+    Install { snapshot: u64, pieces: u32, vote: openraft::Vote<Member>, meta: SnapshotMeta<Member, ()> },
     /// To the leader: propose these changes.
     Propose(Group),
     /// To the leader: take in a member.
@@ -58,6 +65,8 @@ pub(crate) enum Message {
     ReadIndex,
     /// You are no longer a member.
     Removed,
+    /// To one that has nothing: you are about to be taken in, and nobody counts on what you may have said before.
+    Welcome,
 }
 
 /// What it is answered.
@@ -94,13 +103,28 @@ pub(crate) struct Hello {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
     #[error(transparent)]
-    Net(#[from] NetError),
+    Net(NetError),
+    #[error(
+        "{peer} {} as the cluster, raft of this version: {answer}. Give all its peers the same section `consensus` of \
+         service.json, and move pins by state export and state import",
+        OTHER_CONSENSUS
+    )]
+    Other { peer: Member, answer: NetError },
     #[error("{0} did not answer in time")]
     Late(Member),
     #[error("the answer of {0}: {1}")]
     Form(Member, FormError),
     #[error("{0} is nobody's name")]
     Nobody(Member),
+}
+
+impl AskError {
+    fn of(peer: Member, error: NetError) -> Self {
+        match error {
+            NetError::Unsupported { .. } => Self::Other { peer, answer: error },
+            other => Self::Net(other),
+        }
+    }
 }
 
 /// Asks a member and reads its answer, within a time.
@@ -112,7 +136,7 @@ pub(crate) async fn ask(
 ) -> Result<Answer, AskError> {
     let peer = member.peer().ok_or(AskError::Nobody(member))?;
     let bytes = encode(message).map_err(|error| AskError::Form(member, error))?;
-    let answer =
-        tokio::time::timeout(within, courier.ask(&peer, bytes)).await.map_err(|_| AskError::Late(member))??;
+    let answer = tokio::time::timeout(within, courier.ask(&peer, bytes)).await.map_err(|_| AskError::Late(member))?;
+    let answer = answer.map_err(|error| AskError::of(member, error))?;
     decode(&answer).map_err(|error| AskError::Form(member, error))
 }

@@ -1,6 +1,8 @@
 //! Errors of calls: a kind that says what the caller can do, and the text as the callee worded it.
 
-use crate::errors::{ClusterError, ConnectorError, ConsensusError, NOT_PINNED, StateError, TrackerError};
+use crate::errors::{
+    ClusterError, ConnectorError, ConsensusError, NOT_PINNED, OTHER_CONSENSUS, StateError, TrackerError,
+};
 
 /// What the caller can do about an [`RpcError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,5 +70,11 @@ impl RpcError {
     #[must_use]
     pub fn is_not_pinned(&self) -> bool {
         self.message == NOT_PINNED
+    }
+
+    /// Whether it says that a peer has another consensus than the one that asked, or than the one that was to take it in.
+    #[must_use]
+    pub fn is_other_consensus(&self) -> bool {
+        self.message.contains(OTHER_CONSENSUS)
     }
 }

@@ -21,6 +21,13 @@ use std::time::Duration;
 const METRICS_AGAIN: Duration = Duration::from_secs(8);
 
 impl MainCluster {
+    /// A pinset that broke while it was in use is told as one that never was ready.
+    async fn watch_consensus(self: Arc<Self>) {
+        let reason = self.parts.consensus.broken().await;
+        tracing::error!(reason, "the pinset cannot be used any more");
+        self.failed.send_replace(Some(reason));
+    }
+
     /// Waits for the pinset and the daemon. The API serves meanwhile.
     async fn become_ready(self: Arc<Self>) {
         if let Err(error) = self.parts.consensus.ready().await {
@@ -139,6 +146,7 @@ impl Component for MainCluster {
             return Err(StartError { component: "cluster", reason: "no informers are passed".into() });
         }
         tasks.spawn_until_stopped("cluster-ready", Arc::clone(&self).become_ready());
+        tasks.spawn_until_stopped("cluster-consensus", Arc::clone(&self).watch_consensus());
         tasks.spawn_until_stopped("cluster-ping", Arc::clone(&self).keep_pinging());
         for informer in &self.parts.informers {
             tasks.spawn_until_stopped("cluster-inform", Arc::clone(&self).keep_informing(Arc::clone(informer)));

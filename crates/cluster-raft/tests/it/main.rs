@@ -2,6 +2,7 @@
 //! and time that passes at once. Faults and clients are decided by seeds.
 
 mod cluster;
+mod damage;
 mod histories;
 mod offline;
 mod world;

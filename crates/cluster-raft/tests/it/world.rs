@@ -28,6 +28,30 @@ pub(crate) struct Lan {
     cut: Mutex<BTreeSet<(PeerId, PeerId)>>,
     /// So many of a thousand messages are lost, as are answers.
     pub(crate) loss: AtomicU64,
+    /// The pieces of snapshots that were sent, by their numbers.
+    pub(crate) pieces: Mutex<Vec<u32>>,
+    /// The piece whose answer is lost once.
+    pub(crate) lost_piece: Mutex<Option<u32>>,
+}
+
+/// Version and checksum, which stand before what members say to each other.
+const HEAD: usize = 5;
+
+/// What kind of message it is.
+fn is(message: &[u8], kind: &str) -> bool {
+    let name = [&[0xa1, 0x60 + u8::try_from(kind.len()).expect("short")], kind.as_bytes()].concat();
+    message.get(HEAD..).is_some_and(|body| body.starts_with(&name))
+}
+
+/// Which piece of a snapshot this is, if it is one.
+fn piece_number(message: &[u8]) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Piece {
+        piece: u32,
+    }
+    let of_piece =
+        is(message, "Piece").then(|| serde_ipld_dagcbor::from_slice::<BTreeMap<String, Piece>>(&message[HEAD..]));
+    of_piece.map(|piece| piece.expect("a piece")["Piece"].piece)
 }
 
 struct Post {
@@ -53,6 +77,8 @@ impl Lan {
 #[async_trait]
 impl Courier for Post {
     async fn ask(&self, peer: &PeerId, message: Bytes) -> Result<Bytes, NetError> {
+        let piece = piece_number(&message);
+        self.lan.pieces.lock().expect("no panic").extend(piece);
         self.lan.travel(self.from, *peer).await;
         let to = self.lan.there.lock().expect("no panic").get(peer).cloned();
         let refused = |reason: String| NetError::Unreachable { peer: *peer, reason };
@@ -60,6 +86,11 @@ impl Courier for Post {
         // What has arrived goes on, whether whoever asked still waits or not.
         let answer = tokio::spawn(async move { to.message(message).await });
         let answer = answer.await.map_err(|e| refused(e.to_string()))?.map_err(|e| refused(e.to_string()))?;
+        if piece.is_some()
+            && self.lan.lost_piece.lock().expect("no panic").take_if(|lost| Some(*lost) == piece).is_some()
+        {
+            return Err(refused("the connection broke".into()));
+        }
         self.lan.travel(*peer, self.from).await;
         Ok(answer)
     }
@@ -95,8 +126,14 @@ pub(crate) struct World {
 impl World {
     /// So many peers, not started, that will found a cluster together.
     pub(crate) fn new(seed: u64, count: u8, kind: Kind) -> Self {
-        let lan =
-            Lan { chance: Chance::new(seed), there: Mutex::default(), cut: Mutex::default(), loss: AtomicU64::new(0) };
+        let lan = Lan {
+            chance: Chance::new(seed),
+            there: Mutex::default(),
+            cut: Mutex::default(),
+            loss: AtomicU64::default(),
+            pieces: Mutex::default(),
+            lost_piece: Mutex::default(),
+        };
         let config = RaftConfig {
             init_peerset: (1..=count).map(|number| peer(number).to_string()).collect(),
             ..RaftConfig::default()
@@ -165,6 +202,12 @@ impl World {
     pub(crate) async fn crash(&mut self, at: usize) {
         self.peers[at].store = Arc::new(self.peers[at].store.crash());
         self.stop(at).await;
+    }
+
+    /// A peer ends, and what was on its disk is gone.
+    pub(crate) async fn lose(&mut self, at: usize) {
+        self.stop(at).await;
+        self.peers[at].store = Arc::new(MemoryStore::new());
     }
 
     /// A peer ends in order.

@@ -68,7 +68,7 @@ where
         if configuration.raft.is_some() {
             // As the reference: a peer joins a raft cluster with nothing of its own; what it had is kept as a backup.
             let state = Offline::open(&configuration, folder).doing("cleaning raft state")?;
-            state.clean().doing("cleaning raft state")?;
+            state.make_room().doing("cleaning raft state")?;
         }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().doing("starting cluster")?;
@@ -77,6 +77,7 @@ where
         let node = Node::start(configuration, identity, folder.clone()).await.map_err(not_started)?;
         started(&node).await;
         run::until_it_ends(node, &mut signals).await.map_err(|ended| match ended {
+            Trouble::NotTakenIn(reason) => Failure::new("joining the cluster", reason),
             Trouble::Unusable(reason) => Failure::new("waiting for the pinset", reason),
             Trouble::Impatience => Failure::new("shutting down cluster", "exiting cluster NOW"),
         })

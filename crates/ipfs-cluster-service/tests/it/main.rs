@@ -23,6 +23,7 @@ mod raft;
 mod raft_apart;
 mod raft_cluster;
 mod raft_histories;
+mod raft_trouble;
 mod reference;
 mod sharded;
 mod state;

@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than the reference's and ours together need to elect somebody else, on a busy machine.
-const ELECTION: Duration = Duration::from_secs(15);
+pub(crate) const ELECTION: Duration = Duration::from_secs(15);
 
 fn founder() -> Place {
     of("raft")
 }
 
-fn of(consensus: &str) -> Place {
+pub(crate) fn of(consensus: &str) -> Place {
     Place::new(&["--consensus", consensus], "127.0.0.1")
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn start_all(places: &[Place]) -> Vec<Peer> {
     })
 }
 
-async fn pin_until(peer: &Peer, number: u8, deadline: Duration) -> Duration {
+pub(crate) async fn pin_until(peer: &Peer, number: u8, deadline: Duration) -> Duration {
     let begun = Instant::now();
     loop {
         match peer.client().pin(&cid(number), &named("p")).await {
