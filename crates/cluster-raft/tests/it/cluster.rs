@@ -354,6 +354,35 @@ async fn what_another_cluster_says_changes_nothing_at_a_peer_that_it_takes_for_a
     world.stop_all().await;
 }
 
+/// Both that are left want to lead at the same moment, again and again: one of them does soon.
+#[tokio::test(start_paused = true)]
+async fn sim_a_vote_that_is_split_is_decided_soon_and_nothing_is_lost() {
+    for seed in 0..10 {
+        let mut world = World::started(70 + seed, 3, Kind::Disk).await;
+        pin_all(&world, 0, 0..10).await;
+        for round in 1..=3 {
+            let leader = world.leader().await;
+            let left: Vec<usize> = (0..3).filter(|at| *at != leader).collect();
+            world.lan.split.force();
+            world.crash(leader).await;
+            let began = Instant::now();
+            while world.lan.split.seen.load(Ordering::Relaxed) < round {
+                assert!(began.elapsed() < Duration::from_secs(30), "seed {seed}: no two wanted to lead");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+
+            let split = Instant::now();
+            pin_all(&world, left[0], round * 10..round * 10 + 10).await;
+            assert!(split.elapsed() < Duration::from_secs(5), "seed {seed}: decided after {:?}", split.elapsed());
+            world.start(leader).await.expect("started again");
+            for at in 0..3 {
+                has_all(&world, at, 0..round * 10 + 10).await;
+            }
+        }
+        world.stop_all().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_of_another_cluster_is_not_taken_in() {
     let mut world = World::started(53, 1, Kind::Disk).await;

@@ -32,6 +32,44 @@ pub(crate) struct Lan {
     pub(crate) pieces: Mutex<Vec<u32>>,
     /// The piece whose answer is lost once.
     pub(crate) lost_piece: Mutex<Option<u32>>,
+    /// Requests for votes that are held back until two peers want to lead in the same term.
+    pub(crate) split: SplitVote,
+}
+
+/// Holds requests for votes back.
+#[derive(Default)]
+pub(crate) struct SplitVote {
+    /// Who wants to lead, and in which term; `None`: nothing is held back.
+    held: Mutex<Option<BTreeMap<PeerId, u64>>>,
+    released: tokio::sync::Notify,
+    /// How often two wanted to lead in the same term.
+    pub(crate) seen: AtomicU64,
+}
+
+impl SplitVote {
+    /// The next vote is split.
+    pub(crate) fn force(&self) {
+        *self.held.lock().expect("no panic") = Some(BTreeMap::new());
+    }
+
+    async fn hold(&self, from: PeerId, message: &[u8]) {
+        let Some(term) = term_wanted(message) else { return };
+        let released = self.released.notified();
+        tokio::pin!(released);
+        released.as_mut().enable();
+        {
+            let mut held = self.held.lock().expect("no panic");
+            let Some(wanted) = held.as_mut() else { return };
+            wanted.insert(from, term);
+            if wanted.values().filter(|other| **other == term).count() > 1 {
+                *held = None;
+                self.seen.fetch_add(1, Ordering::Relaxed);
+                self.released.notify_waiters();
+                return;
+            }
+        }
+        released.await;
+    }
 }
 
 /// Version and checksum, which stand before what members say to each other.
@@ -41,6 +79,15 @@ const HEAD: usize = 5;
 fn is(message: &[u8], kind: &str) -> bool {
     let name = [&[0xa1, 0x60 + u8::try_from(kind.len()).expect("short")], kind.as_bytes()].concat();
     message.get(HEAD..).is_some_and(|body| body.starts_with(&name))
+}
+
+/// The term in which somebody wants to lead, if that is what this says.
+fn term_wanted(message: &[u8]) -> Option<u64> {
+    if !is(message, "Vote") {
+        return None;
+    }
+    let body: serde_json::Value = serde_ipld_dagcbor::from_slice(&message[HEAD..]).expect("a vote");
+    Some(body["Vote"]["vote"]["leader_id"]["term"].as_u64().expect("a term"))
 }
 
 /// Which piece of a snapshot this is, if it is one.
@@ -77,6 +124,7 @@ impl Lan {
 #[async_trait]
 impl Courier for Post {
     async fn ask(&self, peer: &PeerId, message: Bytes) -> Result<Bytes, NetError> {
+        self.lan.split.hold(self.from, &message).await;
         let piece = piece_number(&message);
         self.lan.pieces.lock().expect("no panic").extend(piece);
         self.lan.travel(self.from, *peer).await;
@@ -133,6 +181,7 @@ impl World {
             loss: AtomicU64::default(),
             pieces: Mutex::default(),
             lost_piece: Mutex::default(),
+            split: SplitVote::default(),
         };
         let config = RaftConfig {
             init_peerset: (1..=count).map(|number| peer(number).to_string()).collect(),
