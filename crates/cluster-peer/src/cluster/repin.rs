@@ -33,7 +33,10 @@ pub(super) struct Healed {
 impl MainCluster {
     /// Gives pins that are held by too few members to others.
     pub(super) async fn heal(&self) -> Result<Healed, ClusterError> {
-        let (choice, mut healed, mut answers) = (self.choice().await?, Healed::default(), BTreeMap::new());
+        let (mut choice, mut healed, mut answers) = (self.choice().await?, Healed::default(), BTreeMap::new());
+        // Under raft a peer is a member while it does not run, too.
+        let (me, there) = (self.parts.rpc.me(), self.parts.monitor.latest("ping"));
+        choice.members.retain(|peer| *peer == me || there.contains_key(peer));
         let mut actors = choice.members.clone();
         actors.retain(|peer| self.parts.consensus.trusts(peer));
         let mut pages = Arc::clone(&self.state).list();
@@ -42,7 +45,7 @@ impl MainCluster {
             for pin in page? {
                 let gone: BTreeSet<PeerId> =
                     pin.allocations.iter().filter(|peer| !choice.members.contains(peer)).copied().collect();
-                let is_mine = is_closest(&self.parts.rpc.me(), &actors, &pin.cid);
+                let is_mine = is_closest(&me, &actors, &pin.cid);
                 if !is_movable(&pin) || !is_mine || !loss(&choice, &pin, &gone).is_too_few() {
                     continue;
                 }

@@ -60,7 +60,7 @@ pub(crate) fn all_see(peers: &[Peer], others: usize) {
     }
 }
 
-fn holders(status: &str) -> Vec<&str> {
+pub(crate) fn holders(status: &str) -> Vec<&str> {
     let lines = status.lines().filter(|line| line.contains(": PINNED"));
     lines.filter_map(|line| line.trim_start_matches([' ', '>']).split_whitespace().next()).collect()
 }

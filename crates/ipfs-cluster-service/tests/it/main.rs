@@ -13,6 +13,7 @@ mod follower;
 mod golden;
 mod import;
 mod load;
+mod matrix;
 mod metrics;
 mod over_libp2p;
 mod peer;
