@@ -154,6 +154,7 @@ impl Client {
         let mut last = ClientError::Local("no host is given to send requests to".into());
         for host in &self.hosts {
             let request = self.request(ask, body().await?)?;
+            tracing::debug!("{} {host}{}", ask.method, ask.target);
             let exchange = self.transport.exchange(host, request);
             let answer = match self.timeout {
                 None => exchange.await,
@@ -163,8 +164,15 @@ impl Client {
                 }),
             };
             match answer {
-                Err(error @ ClientError::Transport(_)) => last = error,
-                other => return other,
+                Err(error @ ClientError::Transport(_)) => {
+                    tracing::debug!(%error, "nobody was reached there");
+                    last = error;
+                }
+                Ok(response) => {
+                    tracing::debug!(status = %response.status(), headers = ?response.headers(), "answered");
+                    return Ok(response);
+                }
+                Err(other) => return Err(other),
             }
         }
         Err(last)
@@ -213,8 +221,9 @@ pub(crate) fn no_body() -> RequestBody {
 /// Reads an answer that is read as a whole.
 pub(crate) async fn whole(response: Response<Incoming>, deadline: Option<Instant>) -> Result<Bytes, ClientError> {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect();
-    let body = until(deadline, body).await?;
-    Ok(body.map_err(|e| ClientError::Transport(e.to_string()))?.to_bytes())
+    let body = until(deadline, body).await?.map_err(|e| ClientError::Transport(e.to_string()))?.to_bytes();
+    tracing::debug!(body = %String::from_utf8_lossy(&body), "read");
+    Ok(body)
 }
 
 /// Waits no longer than to the deadline.

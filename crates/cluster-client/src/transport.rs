@@ -84,6 +84,10 @@ fn reason(host: &Host, error: &(dyn Error + 'static)) -> String {
     while let Some(source) = bottom.source() {
         bottom = source;
     }
+    let no_tls = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+    if bottom.downcast_ref::<rustls::Error>() == Some(&no_tls) {
+        return "http: server gave HTTP response to HTTPS client".into();
+    }
     let refused = bottom.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     match (refused, host) {
         (Some(std::io::ErrorKind::ConnectionRefused), Host::Tcp { name, port: Some(port), .. }) => {

@@ -6,8 +6,8 @@ use cluster_types::GoDuration;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The version of the API that this tool speaks, which is the reference's.
-pub(crate) const VERSION: &str = "1.1.6";
+/// The version of the API that this tool speaks, which is the reference's, as it is printed behind the name.
+const VERSION: &str = "version 1.1.6";
 
 /// Exit code of an unknown command, as the reference.
 const UNKNOWN_COMMAND: u8 = 3;
@@ -59,6 +59,10 @@ pub(crate) struct Cli {
     /// Send the password over plain http
     #[arg(short, long)]
     pub(crate) force_http: bool,
+
+    /// Tell on standard error what is asked and answered
+    #[arg(short, long)]
+    pub(crate) debug: bool,
 
     /// Print the version of this tool
     #[arg(short = 'v', long = "version", action = clap::ArgAction::Version)]
@@ -112,6 +116,9 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Lists all commands
+    #[command(hide = true)]
+    Commands,
     /// Writes manual pages into a folder
     #[command(hide = true)]
     Man {

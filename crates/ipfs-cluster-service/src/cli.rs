@@ -3,12 +3,16 @@
 use crate::cmd::PEERS_MAX;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// As the reference prints it behind the name.
+static VERSION: LazyLock<String> = LazyLock::new(|| format!("version {}", cluster_node::VERSION));
 
 /// Runs an IPFS Cluster peer.
 #[derive(Debug, Parser)]
 #[command(
     name = "ipfs-cluster-service",
-    version = cmd_version(),
+    version = VERSION.as_str(),
     about = "Runs an IPFS Cluster peer",
     long_about = "ipfs-cluster-service runs an IPFS Cluster peer: it keeps the list of what shall be pinned (the pinset) \
                   and makes the IPFS daemon beside it hold what this peer is to hold.\n\n\
@@ -35,10 +39,6 @@ pub(crate) struct Cli {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-fn cmd_version() -> &'static str {
-    cluster_node::VERSION
 }
 
 impl Cli {

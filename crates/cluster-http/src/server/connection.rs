@@ -7,15 +7,15 @@ use cluster_component::ports::Duplex;
 use cluster_component::tasks::TaskScope;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
@@ -65,6 +65,9 @@ pub(crate) const STALL: Duration = Duration::from_secs(300);
 
 /// Pause after the system refused a connection, for want of file descriptors as a rule.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client may go on sending what is not read any more.
+const LINGER: Duration = Duration::from_secs(10);
 
 /// How long answers that are under way may take when the server stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -178,20 +181,40 @@ where
             Ok::<_, Infallible>(response.map(|body| Guarded { body, _guard: BackToIdle(watch) }))
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_buf_size((limits.header_bytes + HEADER_SLACK).max(8192))
         .serve_connection(Watched { io, watch: Arc::clone(&watch) }, service);
-    tokio::pin!(connection);
     // Order: an end of the connection first, so that a finished one is not reported as late.
     tokio::select! {
         biased;
-        ended = connection.as_mut() => log_end(ended),
+        ended = &mut connection => {
+            log_end(ended);
+            let lingering = tokio::time::timeout(LINGER, linger(connection.into_parts().io.io));
+            let _long_enough = stopping.run_until_cancelled(lingering).await;
+        }
         () = watch.late() => tracing::debug!("a connection was cut: nothing came or went for too long"),
         () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
             let _late = tokio::time::timeout(GRACE, connection).await; // Late answers are cut with the connection.
+        }
+    }
+}
+
+/// Passes over what the client still sends, until it closes too. A connection that is closed with bytes unread is reset,
+/// and a reset can take an answer away that the client has not read yet: it writes all of its request first, as a rule.
+async fn linger<I: Read + Write + Unpin>(mut io: I) {
+    let _already = poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx)).await;
+    let mut passed_over = vec![0; 16 << 10];
+    loop {
+        let more = poll_fn(|cx| {
+            let mut buf = ReadBuf::new(&mut passed_over);
+            let read = ready!(Pin::new(&mut io).poll_read(cx, buf.unfilled()));
+            Poll::Ready(read.is_ok() && !buf.filled().is_empty())
+        });
+        if !more.await {
+            return;
         }
     }
 }

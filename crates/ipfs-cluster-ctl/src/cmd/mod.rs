@@ -18,6 +18,9 @@ use futures::StreamExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// As which it is known to scripts.
+const PROGRAM: &str = "ipfs-cluster-ctl";
+
 /// What every command needs.
 pub(super) struct Context {
     pub(super) client: Client,
@@ -32,6 +35,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             cluster_cli::pages::completions(shell, Cli::command());
             Ok(())
         }
+        Command::Commands => {
+            list_commands(&Cli::command(), "");
+            Ok(())
+        }
         Command::Man { ref folder } => cluster_cli::pages::manual(folder, Cli::command()).doing("writing manual pages"),
         _ => match client(&cli) {
             Ok(client) => command(&Context { client, encoding }, cli.command).await,
@@ -41,6 +48,15 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => ExitCode::from(failure.report(encoding)),
+    }
+}
+
+/// As the reference: each command on a line, below the one that it belongs to.
+fn list_commands(command: &clap::Command, above: &str) {
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        let path = format!("{above} {}", command.get_name());
+        println!("{PROGRAM}{path}");
+        list_commands(command, &path);
     }
 }
 
@@ -59,7 +75,7 @@ async fn command(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Health(args) => health::run(context, args).await?,
         Command::Explain { cid } => client.explain(&cid.parse().doing("parsing CID")?).await?.show(*encoding),
         Command::State(State::Digest) => client.state_digest().await?.show(*encoding),
-        Command::Completions { .. } | Command::Man { .. } => {} // Done by `run`: they need no peer.
+        Command::Completions { .. } | Command::Commands | Command::Man { .. } => {} // Done by `run`: they need no peer.
         Command::Ipfs(Ipfs::Gc { local }) => client.repo_gc(local).await?.show(*encoding),
     }
     Ok(())

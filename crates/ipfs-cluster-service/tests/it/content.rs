@@ -202,6 +202,11 @@ fn what_is_wrong_with_an_add_before_its_first_line_is_told_by_its_status() {
     }
     assert!(post_form(&peer, "/add", FORM).starts_with("HTTP/1.1 200 OK"));
 
+    // A client that sends all of it before it reads is not reset.
+    let large = FORM.replace("hello", &"x".repeat(32 << 20));
+    let answer = post_form(&peer, "/add?chunker=foo", &large);
+    assert!(answer.contains("unrecognized chunker option: foo"), "{answer}");
+
     // Behind the first line the answer is cut; but what was told before is not lost with it.
     let broken = FORM.replace("--b--", "--b\r\nContent-Disposition: form-data; name=\"\u{8}\"\r\n\r\nhello\r\n--b--");
     let answer = post_form(&peer, "/add?wrap-with-directory=false", &broken);
