@@ -14,7 +14,7 @@ const ROUNDS: u64 = 5;
 /// Requests under way at a time.
 const CLIENTS: u64 = 16;
 
-fn cid(number: u64) -> Cid {
+pub(crate) fn cid(number: u64) -> Cid {
     let mut digest = [0; 32];
     digest[..8].copy_from_slice(&number.to_be_bytes());
     let text = format!("f01551220{}", digest.iter().map(|b| format!("{b:02x}")).collect::<String>());

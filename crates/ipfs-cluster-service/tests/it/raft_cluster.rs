@@ -3,6 +3,9 @@
 use crate::peer::{DEADLINE, Peer, service};
 use crate::place::Place;
 use crate::raft::{cid, named};
+use cluster_datastore::{FjallOptions, FjallStore};
+use cluster_types::store::{DatastoreRead, DatastoreReadExt, Table};
+use futures::StreamExt;
 use serde_json::json;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -111,6 +114,63 @@ async fn proc_a_raft_peer_joins_with_what_it_had_kept_aside() {
     // Both are needed from now on: alone, the founder acknowledges nothing.
     joined.kill();
     assert!(founder.client().pin(&cid(101), &named("alone")).await.is_err());
+}
+
+/// More of them with `CLUSTER_BEHIND`.
+const BEHIND: u64 = 600;
+
+/// Longer than a peer may take to be in step again, its start included.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proc_a_raft_peer_that_is_far_behind_is_in_step_soon() {
+    let behind = std::env::var("CLUSTER_BEHIND").ok().and_then(|n| n.parse().ok()).unwrap_or(BEHIND);
+    let places = three("raft");
+    for place in &places {
+        let others: Vec<String> = places.iter().map(|o| o.address.clone()).filter(|a| *a != place.address).collect();
+        place.configure(&others, |file| {
+            file["consensus"]["raft"]["snapshot_threshold"] = json!(100);
+            file["consensus"]["raft"]["trailing_logs"] = json!(1);
+        });
+    }
+    let mut peers = start_all(&places);
+    pin_until(&peers[0], 0, ELECTION).await;
+    peers[2].kill();
+    pin_until(&peers[0], 1, ELECTION).await;
+    let clients = (0..8).map(|first: u64| {
+        let client = peers[usize::from(first.is_multiple_of(2))].client();
+        tokio::spawn(async move {
+            for number in (first..behind).step_by(8) {
+                client.pin(&crate::crash::cid(number + 1), &named("p")).await.expect("pinned");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.expect("no panic");
+    }
+
+    let begun = Instant::now();
+    peers[2] = peers[2].again();
+    let took = begun.elapsed();
+
+    println!("{behind} pins behind: in step {took:?} after its start");
+    let listed = peers[2].client().allocations("").await.expect("a list").count().await as u64;
+    assert_eq!(listed, behind + 2, "it is ready when it has everything");
+    assert!(took < CATCH_UP, "it took {took:?}");
+    peers.iter_mut().for_each(|peer| assert!(peer.stop().success()));
+    let first = places.iter().map(|place| first_and_last_entry(place.path())).collect::<Vec<_>>();
+    println!("first and last entry of the logs: {first:?}");
+    assert!(first.iter().all(|(first, _)| *first > 64), "what it lacked was in no log any more: {first:?}");
+}
+
+/// What the log of a peer that does not run begins and ends with.
+fn first_and_last_entry(folder: &std::path::Path) -> (u64, u64) {
+    let store = FjallStore::open(folder.join("fjall"), FjallOptions::default()).expect("a store");
+    let index = |key: &[u8]| u64::from_be_bytes(key.try_into().expect("an index"));
+    let first = store.page(Table::RaftLog, std::ops::Bound::Unbounded, 1).expect("read");
+    let last = store.last(Table::RaftLog).expect("read").expect("an entry");
+    store.close().expect("closed");
+    (index(&first[0].0), index(&last.0))
 }
 
 #[test]
