@@ -2,7 +2,7 @@
 //!
 //! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [mod@file]
 //! (a file, pushed in pieces; cut by `chunk`, laid out here or by `trickle`), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks),
-//! [`car`], [`shard`].
+//! [`car`], [`shard`], [`data`] (dag-cbor and dag-json).
 //!
 //! ```
 //! use dag::file::{FileBuilder, Options};
@@ -16,6 +16,7 @@
 
 pub mod car;
 mod chunk;
+pub mod data;
 pub mod file;
 mod hamt;
 pub mod hash;

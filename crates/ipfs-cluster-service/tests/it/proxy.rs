@@ -74,16 +74,21 @@ fn rows(body: &str) -> Vec<Value> {
     body.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Puts bytes as a block; tells its CID.
-fn put(port: u16, options: &str, data: &str) -> String {
+/// Sends a form with one part to a command that must succeed.
+fn form(port: u16, command: &str, data: &str) -> Value {
     let body = format!(
         "--x\r\nContent-Disposition: form-data; name=\"data\"; filename=\"\"\r\nContent-Type: application/octet-stream\r\n\r\n{data}\r\n--x--\r\n"
     );
-    let request = Request::post(url(port, &format!("block/put?{options}")));
+    let request = Request::post(url(port, command));
     let request = request.header("content-type", "multipart/form-data; boundary=x").body(Full::from(body));
     let answer = send(request.expect("a request"));
     assert_eq!(answer.status, 200, "{}", answer.body);
-    let row: Value = serde_json::from_str(&answer.body).expect("JSON");
+    serde_json::from_str(&answer.body).expect("JSON")
+}
+
+/// Puts bytes as a block; tells its CID.
+fn put(port: u16, options: &str, data: &str) -> String {
+    let row = form(port, &format!("block/put?{options}"), data);
     assert_eq!(row["Size"], json!(data.len()));
     row["Key"].as_str().expect("a CID").to_owned()
 }
@@ -175,4 +180,88 @@ fn proc_what_the_embedded_node_does_not_have_is_refused_by_name() {
         assert_eq!(send(page.expect("a request")).status, 403, "{command}");
     }
     assert_eq!(rows(&ok(port, "version"))[0]["Version"], "1.1.6");
+}
+
+#[test]
+fn proc_data_is_put_and_directories_are_got_by_kubos_commands_from_the_embedded_node() {
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    tree(&source.path().join("d"));
+    let (peer, port) = start(home.path());
+    let run = peer.ctl(&["add", "-r", "-Q", source.path().join("d").to_str().expect("a path")]);
+    assert_eq!((run.code, run.stdout.trim()), (0, ROOT), "{run:?}");
+
+    let packed = ok(port, &format!("get?arg=/ipfs/{ROOT}"));
+    let mut archive = tar::Archive::new(packed.as_bytes());
+    let entries = archive.entries().expect("a tar file").map(|entry| {
+        let mut entry = entry.expect("an entry");
+        let (kind, path) = (entry.header().entry_type(), entry.path().expect("a path").display().to_string());
+        let target = entry.link_name().expect("a target").map(|target| target.display().to_string());
+        let mut content = String::new();
+        std::io::Read::read_to_string(&mut entry, &mut content).expect("content");
+        (path, kind, target, content)
+    });
+    let directory = |path: &str| (path.to_owned(), tar::EntryType::Directory, None, String::new());
+    let file = |path: String, content: String| (path, tar::EntryType::Regular, None, content);
+    let link = (format!("{ROOT}/link"), tar::EntryType::Symlink, Some("a.txt".to_owned()), String::new());
+    let wanted = [
+        directory(ROOT),
+        file(format!("{ROOT}/a.txt"), "hello\n".into()),
+        link,
+        directory(&format!("{ROOT}/sub")),
+        file(format!("{ROOT}/sub/zeros"), "\0".repeat(300_000)),
+    ];
+    assert!(entries.eq(wanted), "another tar file");
+    assert!(packed.ends_with(&"\0".repeat(1_024)));
+    assert_eq!(post(port, &format!("get?arg={ROOT}&compress=true")).status, 501);
+
+    let json = format!("{{\"a\":[1,null,\"x\"],\"to\":{{\"/\":\"{TEXT}\"}}}}");
+    let put = form(port, "dag/put?pin=true", &json);
+    let cid = put["Cid"]["/"].as_str().expect("a CID");
+    assert_eq!(ok(port, &format!("dag/get?arg={cid}")), json);
+    assert_eq!(ok(port, &format!("cat?arg={cid}/to")), "hello\n");
+    assert!(ok(port, "pin/ls").contains(cid));
+    let raw = form(port, "dag/put?input-codec=raw&store-codec=raw", "bytes");
+    assert_eq!(ok(port, &format!("block/get?arg={}", raw["Cid"]["/"].as_str().expect("a CID"))), "bytes");
+    let unknown = post(port, "dag/put?input-codec=dag-json&store-codec=dag-pb");
+    assert!(unknown.status >= 400, "{}", unknown.body);
+    assert_eq!(ok(port, "swarm/peers"), "{\"Peers\":[]}");
+}
+
+/// The command line of a real Kubo against a peer, when `IPFS_CLUSTER_TEST_KUBO` names its program.
+#[test]
+fn proc_the_command_line_of_kubo_works_against_the_embedded_node() {
+    let Some(program) = std::env::var_os("IPFS_CLUSTER_TEST_KUBO") else {
+        return eprintln!("skipped: IPFS_CLUSTER_TEST_KUBO does not name an `ipfs` program");
+    };
+    let (home, source) = (tempfile::tempdir().expect("home"), tempfile::tempdir().expect("source"));
+    let (_peer, port) = start(home.path());
+    let ipfs = |args: &[&str], input: &str| {
+        let mut command = std::process::Command::new(&program);
+        command.args(["--api", &format!("/ip4/127.0.0.1/tcp/{port}")]).args(args);
+        command.env("IPFS_PATH", source.path().join("repo")).current_dir(source.path());
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("ipfs runs");
+        std::io::Write::write_all(&mut child.stdin.take().expect("piped"), input.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "ipfs {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    };
+    tree(&source.path().join("d"));
+
+    assert_eq!(ipfs(&["add", "-r", "-Q", "d"], "").lines().last(), Some(ROOT));
+    assert!(ipfs(&["pin", "ls"], "").contains(ROOT));
+    assert!(ipfs(&["ls", ROOT], "").contains("a.txt"));
+    assert_eq!(ipfs(&["cat", &format!("{ROOT}/a.txt")], ""), "hello");
+    ipfs(&["get", ROOT, "-o", "got"], "");
+    let zeros = std::fs::read(source.path().join("got/sub/zeros")).expect("it was unpacked");
+    assert!(zeros == vec![0; 300_000], "the content differs");
+    let json = format!("{{\"to\":{{\"/\":\"{TEXT}\"}}}}");
+    let cid = ipfs(&["dag", "put", "--pin"], &json);
+    assert_eq!(ipfs(&["dag", "get", &cid], ""), json);
+    let block = ipfs(&["block", "put", "--pin"], "a block");
+    assert_eq!(ipfs(&["block", "get", &block], ""), "a block");
+    assert!(ipfs(&["block", "stat", &block], "").contains("Size: 7"));
+    ipfs(&["pin", "rm", &block], "");
+    assert!(!ipfs(&["pin", "ls"], "").contains(&block));
+    ipfs(&["swarm", "peers"], "");
 }

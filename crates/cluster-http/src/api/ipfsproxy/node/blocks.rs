@@ -1,4 +1,4 @@
-//! `block get`, `block stat`, `block put` and `dag get`: single blocks.
+//! `block get`, `block stat`, `block put`, `dag get` and `dag put`: single blocks.
 
 use super::{Node, Refused, arguments, as_bytes, as_lines, flag, line, resolve};
 use crate::api::door::multipart;
@@ -146,6 +146,63 @@ pub(super) async fn dag_get(node: &Node, asked: &Asked) -> Result<Answer, Refuse
     as_bytes(asked, stream::iter([Ok(bytes)]).boxed(), length, "text/plain").await
 }
 
+#[derive(Serialize)]
+struct Link {
+    #[serde(rename = "/")]
+    cid: Cid,
+}
+
+#[derive(Serialize)]
+struct Root {
+    #[serde(rename = "Cid")]
+    cid: Link,
+}
+
+/// Stores nodes of a form: what is written in the codec that it is stored in, and DAG-JSON as DAG-CBOR.
+pub(super) async fn dag_put(rpc: &Rpc, node: &Node, asked: &Asked, body: RequestBody) -> Result<Answer, Refused> {
+    let boundary = multipart::boundary(&asked.parts.headers);
+    let boundary = boundary.map_err(|wrong| Refused::wrong(format!("error reading request: {}", wrong.0)))?;
+    let or = |name: &str, default: &'static str| match asked.value(name) {
+        "" => default.to_owned(),
+        value => value.to_owned(),
+    };
+    let (from, to) = (or("input-codec", "dag-json"), or("store-codec", "dag-cbor"));
+    let known = CODECS.iter().find(|(name, _)| *name == to).map(|(_, codec)| *codec);
+    let codec = known.ok_or_else(|| Refused::wrong(format!("unknown codec {to:?}")))?;
+    if from != to && (from.as_str(), to.as_str()) != ("dag-json", "dag-cbor") {
+        return Err(Refused::failed(format!("from {from} to {to} is not known here: put it with input-codec={to}")));
+    }
+    let name = asked.value("hash");
+    let hash = HashFunction::by_name(name);
+    let hash = hash.ok_or_else(|| Refused::wrong(format!("unrecognized multihash function: {name:?}")))?;
+    let (naming, pin) = (Naming { version_1: true, hash }, flag(asked, &["pin"], false)?);
+    let parts = multipart::parts(multipart::begun(body, &asked.parts.headers).await, boundary);
+    let (rpc, node) = (rpc.clone(), Arc::clone(node));
+    let rows = parts.map_err(|error| error.to_string()).and_then(move |part| {
+        let (rpc, node, converts) = (rpc.clone(), Arc::clone(&node), from != to);
+        async move {
+            let data = data_of(part).await?;
+            let data = if converts {
+                Bytes::from(dag::data::cbor_of_json(&data).map_err(|error| error.to_string())?)
+            } else {
+                data
+            };
+            let cid = Cid(naming.cid(codec, &data));
+            // What is no such node could not be pinned or read.
+            if matches!(codec, DAG_PB | links::DAG_CBOR) {
+                links::links_of(&cid, &data).map_err(|error| error.to_string())?;
+            }
+            let block = Block { cid, data };
+            store(&rpc, &block).await?;
+            if pin {
+                hold(&rpc, &node, &block).await?;
+            }
+            Ok(Bytes::from(line(&Root { cid: Link { cid } })))
+        }
+    });
+    as_lines(asked, rows.boxed()).await
+}
+
 fn unknown_way(from: &str, to: &str) -> Refused {
     Refused::failed(format!("from {from} to {to} is not known here: ask with output-codec={from}"))
 }
@@ -156,6 +213,7 @@ fn dag_json(stored: &str, data: &Bytes) -> Result<Vec<u8>, String> {
     match stored {
         "raw" => Ok(bytes(data).into_bytes()),
         "dag-json" | "json" => Ok(data.to_vec()),
+        "dag-cbor" => dag::data::json_of_cbor(data).map_err(|error| error.to_string()),
         "dag-pb" => {
             let node = pb::Node::decode(data).map_err(|error| error.to_string())?;
             let link = |link: &pb::Link| {
@@ -186,6 +244,7 @@ mod tests {
         );
         assert_eq!(written, Ok(wanted));
         assert_eq!(dag_json("raw", &Bytes::from_static(b"x")), Ok(b"{\"/\":{\"bytes\":\"eA\"}}".to_vec()));
-        assert!(dag_json("dag-cbor", &Bytes::new()).expect_err("not known").contains("output-codec=dag-cbor"));
+        assert_eq!(dag_json("dag-cbor", &Bytes::from_static(b"\xa1aa\x01")), Ok(b"{\"a\":1}".to_vec()));
+        assert!(dag_json("cbor", &Bytes::new()).expect_err("not known").contains("output-codec=cbor"));
     }
 }

@@ -1,9 +1,10 @@
 //! Commands of Kubo that concern no pins, answered from the embedded node: there is no daemon to pass them on to. Only those
 //! that its content is enough for; others are refused by name.
 //!
-//! Reading order: `files` (`cat`, `ls`), `refs`, `blocks` (`block`, `dag get`). Not here: the mutable file system, names,
+//! Reading order: `files` (`cat`, `ls`), `archive` (`get`), `refs`, `blocks` (`block`, `dag`). Not here: the mutable file system, names,
 //! the network.
 
+mod archive;
 mod blocks;
 mod files;
 mod refs;
@@ -14,7 +15,7 @@ use crate::server::{Ending, RequestBody, chunked};
 use bytes::Bytes;
 use cluster_component::content::Content;
 use cluster_component::errors::ConnectorError;
-use cluster_component::rpc::{Cluster, Rpc, RpcError, Target};
+use cluster_component::rpc::{Cluster, IPFSConnector, Rpc, RpcError, Target};
 use cluster_types::Cid;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -78,11 +79,14 @@ pub(super) async fn answer(rpc: &Rpc, node: &Node, command: &str, asked: &Asked,
     let answered = match command {
         "cat" => files::cat(node, asked).await,
         "ls" => files::list(node, asked).await,
+        "get" => archive::get(node, asked).await,
         "refs" => refs::refs(node, asked).await,
         "block/get" => blocks::get(node, asked).await,
         "block/stat" => blocks::stat(node, asked).await,
         "block/put" => blocks::put(rpc, node, asked, body).await,
         "dag/get" => blocks::dag_get(node, asked).await,
+        "dag/put" => blocks::dag_put(rpc, node, asked, body).await,
+        "swarm/peers" => swarm_peers(rpc, asked).await,
         "id" => id(rpc, asked).await,
         "version" => version(rpc, asked).await,
         "" => Err(Refused(StatusCode::NOT_FOUND, "404 page not found".into())),
@@ -119,6 +123,25 @@ async fn id(rpc: &Rpc, asked: &Asked) -> Result<Answer, Refused> {
     let addresses = me.ipfs.addresses.unwrap_or_default().iter().map(ToString::to_string).collect();
     let agent = format!("ipfs-cluster/{}/embedded", me.version);
     Ok(asked.object(&Id { id, public_key: "", addresses, agent, protocols: [] }))
+}
+
+/// Whom the node is connected to. It does not tell by which addresses.
+async fn swarm_peers(rpc: &Rpc, asked: &Asked) -> Result<Answer, Refused> {
+    #[derive(Serialize)]
+    struct Peer {
+        #[serde(rename = "Addr")]
+        address: &'static str,
+        #[serde(rename = "Peer")]
+        peer: String,
+    }
+    #[derive(Serialize)]
+    struct Peers {
+        #[serde(rename = "Peers")]
+        peers: Vec<Peer>,
+    }
+    let peers = rpc.call::<IPFSConnector::SwarmPeers>(Target::Local, ()).await?;
+    let peers = peers.into_iter().map(|peer| Peer { address: "", peer: peer.to_string() }).collect();
+    Ok(asked.object(&Peers { peers }))
 }
 
 #[derive(Serialize)]
