@@ -197,7 +197,7 @@ fn proc_an_import_that_is_killed_can_be_made_again_and_takes_little_memory() {
     assert!(run.code == 1 && run.roots.is_empty(), "{run:?}");
 
     let file = written(home.path(), "large.car", &car);
-    assert_eq!(imported(home.path(), &["--car", &file]), [root.clone()]);
+    assert_eq!(imported(home.path(), &["--car", &file]), std::slice::from_ref(&root));
     let all = disk_bytes(home.path());
     assert!(all < LARGE as u64 + (LARGE as u64) / 20, "{all} bytes are there, {left} of them since before");
     let peer = Peer::start(home.path());
