@@ -18,6 +18,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| format!("version {}", cluste
                   and makes the IPFS daemon beside it hold what this peer is to hold.\n\n\
                   Nothing is set up yet? `ipfs-cluster-service up` sets up a peer, starts it and says what to do next.",
     arg_required_else_help = true,
+    disable_version_flag = true,
     disable_help_subcommand = false
 )]
 pub(crate) struct Cli {
@@ -36,6 +37,10 @@ pub(crate) struct Cli {
     /// Log levels: LEVEL or COMPONENT:LEVEL, separated by commas (such as info,restapi:debug)
     #[arg(short, long, global = true, env = "IPFS_CLUSTER_LOG_LEVEL", value_name = "LEVELS")]
     pub(crate) loglevel: Option<String>,
+
+    /// Print the version of this program
+    #[arg(short = 'v', long = "version", action = clap::ArgAction::Version)]
+    version: Option<bool>,
 
     #[command(subcommand)]
     pub(crate) command: Command,

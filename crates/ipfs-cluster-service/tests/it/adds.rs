@@ -88,7 +88,7 @@ fn proc_an_upload_that_is_cut_off_pins_nothing_and_gives_its_space_back() {
     let told = send(&peer, "", cut);
     assert!(told.to_lowercase().contains("x-stream-error: multipart: nextpart: eof"), "{told}");
     let told = send(&peer, "stream-channels=false", cut);
-    assert!(told.starts_with("HTTP/1.1 500 ") && told.contains("multipart: NextPart: EOF"), "{told}");
+    assert!(told.starts_with("HTTP/1.1 400 ") && told.contains("multipart: NextPart: EOF"), "{told}");
     nothing_is_left(&peer, home.path());
 }
 
@@ -206,7 +206,7 @@ fn proc_a_car_file_that_lies_or_ends_early_pins_nothing_and_gives_its_space_back
     for (car, words) in [(&lying[..], "mismatch in content integrity"), (&honest[..honest.len() - 5], "unexpected EOF")]
     {
         let told = send(&peer, "format=car&stream-channels=false", &form(&[part("a.car", car)]));
-        assert!(told.starts_with("HTTP/1.1 500 ") && told.contains(words), "{told}");
+        assert!(told.starts_with("HTTP/1.1 400 ") && told.contains(words), "{told}");
         nothing_is_left(&peer, home.path());
     }
 }
