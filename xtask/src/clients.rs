@@ -14,6 +14,9 @@ const JAVASCRIPT: [&str; 2] = ["@nftstorage/ipfs-cluster@5.0.1", "@ipfs-shipyard
 /// What names the folder to the tests.
 pub(crate) const VARIABLE: &str = "IPFS_CLUSTER_TEST_CLIENTS";
 
+/// Installs into a folder that is not there yet.
+type Installer = fn(&Path) -> Result<()>;
+
 /// Installs them and runs their tests.
 pub(crate) fn test() -> Result<()> {
     let folder = install()?;
@@ -28,7 +31,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     let folder = target.join("clients");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let folder = folder.canonicalize()?;
-    let installers: [(&str, fn(&Path) -> Result<()>); 2] = [("python", python), ("js", javascript)];
+    let installers: [(&str, Installer); 2] = [("python", python), ("js", javascript)];
     for (name, install) in installers {
         let (place, done) = (folder.join(name), folder.join(format!("{name}.done")));
         let wanted = format!("{PYTHON} {JAVASCRIPT:?}");

@@ -15,6 +15,7 @@ mod stream;
 mod transport;
 pub mod upload;
 mod wait;
+mod web;
 
 pub use client::{Client, ClientBuilder};
 pub use error::ClientError;

@@ -23,27 +23,14 @@ pub(crate) type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
 /// Exchanges requests for answers.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    http: WebClient,
     libp2p: OverLibp2p,
 }
 
 impl Transport {
     /// `check_certificate`: whether a TLS server must prove who it is. `secret`: of the private network, for libp2p.
     pub(crate) fn new(check_certificate: bool, secret: Option<[u8; 32]>) -> Self {
-        let builder = HttpsConnectorBuilder::new();
-        let https = if check_certificate {
-            builder.with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-        } else {
-            Ok(builder.with_tls_config(unchecked()))
-        };
-        // The provider is compiled in and knows the default versions.
-        let https = https.expect("the TLS provider supports the default protocol versions");
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
-        let http = Client::builder(TokioExecutor::new()).build(connector);
-        Self { http, libp2p: OverLibp2p::new(secret) }
+        Self { http: web_client(check_certificate), libp2p: OverLibp2p::new(secret) }
     }
 
     pub(crate) async fn exchange(
@@ -72,6 +59,26 @@ impl Transport {
     }
 }
 
+/// Asks over TCP and TLS.
+pub(crate) type WebClient = Client<HttpsConnector<HttpConnector>, RequestBody>;
+
+/// `check_certificate`: whether a TLS server must prove who it is.
+pub(crate) fn web_client(check_certificate: bool) -> WebClient {
+    let builder = HttpsConnectorBuilder::new();
+    let https = if check_certificate {
+        builder.with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
+    } else {
+        Ok(builder.with_tls_config(unchecked()))
+    };
+    // The provider is compiled in and knows the default versions.
+    let https = https.expect("the TLS provider supports the default protocol versions");
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let connector = https.https_or_http().enable_http1().wrap_connector(tcp);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
 /// As Go's client begins its errors: the method in lower case with a capital.
 fn go_method(method: &http::Method) -> String {
     let lower = method.as_str().to_lowercase();
@@ -80,6 +87,15 @@ fn go_method(method: &http::Method) -> String {
 
 /// The reason at the bottom of an error, in the reference's words where it has any.
 fn reason(host: &Host, error: &(dyn Error + 'static)) -> String {
+    let target = match host {
+        Host::Tcp { name, port: Some(port), .. } => Some((name.as_str(), *port)),
+        _ => None,
+    };
+    bottom_reason(target, error)
+}
+
+/// The same, where this name and port was asked.
+pub(crate) fn bottom_reason(target: Option<(&str, u16)>, error: &(dyn Error + 'static)) -> String {
     let mut bottom = error;
     while let Some(source) = bottom.source() {
         bottom = source;
@@ -89,8 +105,8 @@ fn reason(host: &Host, error: &(dyn Error + 'static)) -> String {
         return "http: server gave HTTP response to HTTPS client".into();
     }
     let refused = bottom.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-    match (refused, host) {
-        (Some(std::io::ErrorKind::ConnectionRefused), Host::Tcp { name, port: Some(port), .. }) => {
+    match (refused, target) {
+        (Some(std::io::ErrorKind::ConnectionRefused), Some((name, port))) => {
             format!("dial tcp {name}:{port}: connect: connection refused")
         }
         _ => bottom.to_string(),

@@ -7,13 +7,14 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
+use url::Url;
 
 /// Bytes read from a file at a time.
 const READ_BYTES: usize = 256 << 10;
@@ -39,6 +40,8 @@ pub enum EntryKind {
     Bytes(Bytes),
     /// What standard input gives; can be sent once.
     Stdin,
+    /// What is behind a URL, fetched by this client.
+    Web(Url),
     /// A directory; its entries follow.
     Directory,
     /// A symbolic link and its target.
@@ -109,6 +112,7 @@ impl Upload {
             EntryKind::Symlink(target) => one(Bytes::from(target.clone())),
             EntryKind::Bytes(bytes) => one(bytes.clone()),
             EntryKind::File(path, _) => file(path.clone()),
+            EntryKind::Web(url) => crate::web::fetch(url.clone()),
             EntryKind::Stdin => chunks(tokio::io::stdin(), "standard input".into()),
         };
         let on_sent = self.on_sent.clone();
@@ -186,6 +190,17 @@ pub fn entries_of(path: &Path, take: Take) -> Result<Vec<Entry>, ClientError> {
     let mut entries = Vec::new();
     collect(&real, name, take, &mut entries)?;
     Ok(entries)
+}
+
+/// The entry of a URL, named by the last part of its path.
+///
+/// # Errors
+/// When it is no URL of the web.
+pub fn entry_of_url(url: &str) -> Result<Entry, ClientError> {
+    let url: Url = url.parse().map_err(|e| ClientError::Local(format!("parse \"{url}\": {e}")))?;
+    let last = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default();
+    let name = percent_decode_str(last).decode_utf8_lossy().into_owned();
+    Ok(Entry { name, kind: EntryKind::Web(url) })
 }
 
 fn local(what: &str, path: &Path, error: &io::Error) -> ClientError {

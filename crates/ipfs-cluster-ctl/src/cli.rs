@@ -194,7 +194,7 @@ pub(crate) struct Options {
 
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// Files and directories; `-` is standard input
+    /// Files, directories and http or https URLs; `-` is standard input
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<String>,
 
@@ -256,6 +256,10 @@ pub(crate) struct Add {
     /// Leaves are bare bytes
     #[arg(long)]
     pub(crate) raw_leaves: bool,
+
+    /// Leave the content of URLs where it is; our peers refuse that
+    #[arg(long)]
+    pub(crate) nocopy: bool,
 
     /// Version of the CIDs
     #[arg(long, default_value_t = 0, value_name = "VERSION")]

@@ -6,7 +6,7 @@ use super::wait::{Goal, wait};
 use crate::cli::{Add, Encoding};
 use crate::failure::Failure;
 use crate::format::{Progress, Show};
-use cluster_client::upload::{Take, entries_of};
+use cluster_client::upload::{Take, entries_of, entry_of_url};
 use cluster_client::{Client, Entry, EntryKind, Upload};
 use cluster_types::{AddFormat, AddLayout, AddParams, Added};
 use futures::StreamExt;
@@ -93,6 +93,10 @@ fn entries(args: &Add) -> Result<Vec<Entry>, Failure> {
     for path in &args.paths {
         if path == "-" {
             entries.push(Entry { name: String::new(), kind: EntryKind::Stdin });
+        } else if path.starts_with("http://") || path.starts_with("https://") {
+            entries.push(entry_of_url(path)?);
+        } else if args.nocopy {
+            return Err(Failure::local("", "nocopy option is only valid for URLs"));
         } else {
             entries.extend(entries_of(Path::new(path), take)?);
         }
@@ -126,6 +130,7 @@ fn params(args: &Add) -> Result<AddParams, Failure> {
         chunker: args.chunker.clone(),
         raw_leaves: Some(args.raw_leaves || cid_version > 0),
         hidden: args.hidden,
+        nocopy: args.nocopy,
         wrap,
         cid_version,
         hash: args.hash.clone(),

@@ -1,6 +1,7 @@
 //! The command-line tool against a peer.
 
-use crate::peer::Peer;
+use crate::follower::serve;
+use crate::peer::{Peer, free_port};
 use crate::tree;
 use cluster_testkit::kubo::FakeKubo;
 
@@ -89,4 +90,40 @@ fn completions_and_manual_pages_are_made_of_the_definitions() {
         let page = std::fs::read_to_string(folder.path().join(page)).expect("the page is there");
         assert!(page.contains("replication\\-min"), "{page}");
     }
+}
+
+#[test]
+fn a_url_is_fetched_by_the_tool_and_added_under_the_last_part_of_its_path() {
+    let home = tempfile::tempdir().expect("home");
+    let peer = Peer::with(home.path(), &FakeKubo::start());
+    let url = serve("hello world".into());
+
+    let added = peer.ctl(&["add", "--cid-version", "1", &url]);
+    let cid = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
+    assert_eq!(added.stdout, format!("added {cid} template.json\n"), "{added:?}");
+
+    let refused = peer.ctl(&["add", &format!("http://127.0.0.1:{}/x", free_port())]);
+    assert!(refused.code == 1 && refused.stdout.contains("/x\": dial tcp 127.0.0.1:"), "{refused:?}");
+    let in_place = peer.ctl(&["add", "--nocopy", &url]);
+    assert!(in_place.code != 0 && in_place.stdout.contains("add without nocopy=true"), "{in_place:?}");
+    let file = home.path().join("service.json");
+    let in_place = peer.ctl(&["add", "--nocopy", file.to_str().expect("a path")]);
+    assert_eq!((in_place.code, in_place.stderr.as_str()), (1, "error : nocopy option is only valid for URLs\n"));
+}
+
+#[test]
+fn what_is_asked_and_answered_is_told_on_demand() {
+    let home = tempfile::tempdir().expect("home");
+    let peer = Peer::with(home.path(), &FakeKubo::start());
+
+    let quiet = peer.ctl(&["version"]);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("1.1.6\n", ""));
+    let told = peer.ctl(&["--debug", "version"]);
+    assert_eq!(told.stdout, "1.1.6\n");
+    assert!(told.stderr.contains("GET http://127.0.0.1:") && told.stderr.contains("1.1.6"), "{told:?}");
+    let commands = peer.ctl(&["commands"]);
+    assert!(
+        commands.stdout.contains("ipfs-cluster-ctl pin add\n") && !commands.stdout.contains(" man"),
+        "{commands:?}"
+    );
 }

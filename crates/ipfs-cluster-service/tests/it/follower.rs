@@ -20,7 +20,7 @@ fn follow() -> Command {
 }
 
 /// Serves one text to whoever asks; the URL.
-fn serve(text: String) -> String {
+pub(crate) fn serve(text: String) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/template.json", listener.local_addr().expect("bound"));
     std::thread::spawn(move || {
