@@ -96,6 +96,9 @@ pub trait Consensus: Component {
     /// When they are not known.
     async fn peers(&self) -> Result<BTreeSet<PeerId>, ConsensusError>;
 
+    /// Newcomers are there: tells them at once what they would hear of later by themselves.
+    fn greet(&self) {}
+
     /// Takes in a member.
     ///
     /// # Errors

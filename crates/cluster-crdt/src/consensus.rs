@@ -408,6 +408,13 @@ impl Consensus for CrdtConsensus {
 
     /// As the reference, whoever publishes the metric of members is one, but for those that were put out: they must
     /// be taken in again.
+    fn greet(&self) {
+        if let Ok(orders) = self.orders() {
+            // A full queue means that there is work; heads are announced again.
+            let _later = orders.try_send(Order::Event(Event::Greet));
+        }
+    }
+
     async fn add_peer(&self, peer: PeerId) -> Result<(), ConsensusError> {
         if self.notes.is_removed(&peer) { self.note(peer, false).await } else { Ok(()) }
     }

@@ -108,6 +108,8 @@ fn list(host: &str, path: &str) {
     let begun = Instant::now();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").expect("sent");
     let (mut buffer, mut lines, mut bytes, mut first) = (vec![0; 1 << 20], 0_u64, 0_u64, None);
+    // Of the read before: an end of a line may be cut in two.
+    let mut last = 0;
     loop {
         let read = stream.read(&mut buffer).expect("answered");
         if read == 0 {
@@ -118,7 +120,9 @@ fn list(host: &str, path: &str) {
         if found > 0 {
             first.get_or_insert_with(|| begun.elapsed());
         }
+        lines += u64::from(last == b'}' && buffer[0] == b'\n');
         lines += buffer[..read].windows(2).filter(|pair| *pair == b"}\n").count() as u64;
+        last = buffer[read - 1];
     }
     let (elapsed, first) = (begun.elapsed().as_secs_f64(), first.unwrap_or_default().as_secs_f64() * 1_000.0);
     println!(

@@ -55,8 +55,10 @@ pub enum Event {
     Heads(Vec<Cid>),
     /// Blocks have come, each verified against its CID, parents before children. Those that nobody wants are left out.
     Blocks(Vec<(Cid, Bytes)>),
-    /// It is time to announce heads again.
+    /// It is time to announce heads again: those that nobody else announced since the last time.
     Rebroadcast,
+    /// Somebody came who has heard of none: announce all heads.
+    Greet,
     /// Look for blocks that are missing below the heads.
     Repair,
 }
@@ -212,6 +214,7 @@ impl Replica {
             Event::Heads(heads) => step.announced(&heads)?,
             Event::Blocks(blocks) => step.blocks(blocks)?,
             Event::Rebroadcast => step.rebroadcast(),
+            Event::Greet => step.announce = step.replica.heads.keys().copied().collect(),
             Event::Repair => step.repair()?,
         }
         step.end(effects);
@@ -598,5 +601,24 @@ mod tests {
 
         assert!(replica.is_walking());
         assert!(replica.walks.len() <= WALKS_ENDED_MAX + 2, "{} walks are remembered", replica.walks.len());
+    }
+
+    /// Heads that were announced a moment ago are not announced again in the next round; a newcomer has not heard them.
+    #[test]
+    fn newcomers_are_told_of_heads_that_others_have_heard() {
+        let (store, mut replica) = (MemoryStore::default(), Replica::default());
+        let cid = "QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN".parse().expect("a CID");
+        step(&mut replica, &store, Event::Local(vec![LocalChange::Put(cid, Vec::new())]));
+        let heads: Vec<Cid> = replica.heads().keys().copied().collect();
+        step(&mut replica, &store, Event::Heads(heads.clone()));
+        let mut announced = |event| {
+            let mut effects = Vec::new();
+            replica.step(event, &store, &mut effects).expect("stepped");
+            effects
+        };
+
+        assert_eq!(announced(Event::Greet), [Effect::Announce(heads.clone())]);
+        assert_eq!(announced(Event::Rebroadcast), []);
+        assert_eq!(announced(Event::Greet), [Effect::Announce(heads)]);
     }
 }

@@ -148,7 +148,8 @@ impl MainCluster {
         }
     }
 
-    /// Tells newcomers at once that this peer is there, and not only at the next ping.
+    /// Tells newcomers at once that this peer is there, and what the pinset is, and not only at the next ping and the next
+    /// announcement.
     pub(super) async fn greet_newcomers(self: Arc<Self>) {
         let mut known = BTreeSet::new();
         loop {
@@ -158,6 +159,7 @@ impl MainCluster {
             known = members;
             if newcomer && known.len() <= GREETED_UP_TO {
                 self.announce().await;
+                self.parts.consensus.greet();
                 // Peers that come and go must not make this one talk all the time.
                 sleep(&*self.parts.clock, GREETED_EVERY).await;
             }
