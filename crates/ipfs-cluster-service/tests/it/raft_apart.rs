@@ -190,7 +190,11 @@ async fn proc_what_clients_of_raft_peers_that_are_cut_off_see_is_linearizable() 
         }
         let acknowledged = |event: &&Event| event.asked > fault_at && event.answered.is_some();
         let meanwhile = history.lock().expect("no panic").values().flatten().filter(acknowledged).count();
-        assert!(meanwhile > 0, "{fault:?}: two of three go on");
+        // On a busy machine all of them can have given up before the others had a leader: it must come all the same.
+        let late = Instant::now();
+        while meanwhile == 0 && peers[others[0]].ctl(&["pin", "ls"]).code != 0 {
+            assert!(late.elapsed() < DEADLINE, "{fault:?}: two of three go on");
+        }
 
         match fault {
             Fault::LeaderKilled => peers[victim] = peers[victim].again(),
