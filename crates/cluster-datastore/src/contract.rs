@@ -39,6 +39,7 @@ pub fn run(make: &mut dyn FnMut() -> Box<dyn Subject>) {
     let checks: &[(&str, Check)] = &[
         ("rows are sorted by the bytes of their keys", rows_are_sorted),
         ("bounds include and exclude", bounds_include_and_exclude),
+        ("a prefix ends where it ends", prefixes_end_where_they_end),
         ("tables are apart", tables_are_apart),
         ("empty values, long keys and big values are kept, impossible keys refused", odd_rows_are_kept),
         ("of two changes of a row the later counts", later_change_counts),
@@ -113,6 +114,24 @@ fn bounds_include_and_exclude(subject: Box<dyn Subject>) {
     let page = store.page(T, Excluded(c), 1).expect("page");
     assert_eq!(page.len(), 1, "a visitor that breaks gets no more rows");
     assert_eq!(page[0].0, e);
+}
+
+fn prefixes_end_where_they_end(subject: Box<dyn Subject>) {
+    let store = subject.store();
+    put(&*store, T, &[(b"a", b""), (b"b", b""), (b"b\xff", b""), (b"b\xff\xff", b""), (b"c", b""), (b"\xff\xff", b"")]);
+    let under = |prefix: &[u8]| {
+        let mut found = Vec::new();
+        let scanned = store.scan_prefix(T, prefix, &mut |key, _| {
+            found.push(key.to_vec());
+            Visit::Continue(())
+        });
+        scanned.map(|()| found).expect("scan")
+    };
+
+    assert_eq!(under(b"b"), [&b"b"[..], b"b\xff", b"b\xff\xff"]);
+    assert_eq!(under(b"b\xff"), [&b"b\xff"[..], b"b\xff\xff"]);
+    assert_eq!(under(b"\xff"), [b"\xff\xff"]);
+    assert_eq!(under(b"").len(), 6);
 }
 
 fn tables_are_apart(subject: Box<dyn Subject>) {

@@ -215,10 +215,19 @@ pub trait DatastoreReadExt: DatastoreRead {
         prefix: &[u8],
         visit: &mut dyn FnMut(&[u8], &[u8]) -> Visit,
     ) -> Result<(), StoreError> {
-        self.scan(table, Bound::Included(prefix), Bound::Unbounded, &mut |key, value| {
-            if key.starts_with(prefix) { visit(key, value) } else { ControlFlow::Break(()) }
-        })
+        let end = behind_prefix(prefix);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        self.scan(table, Bound::Included(prefix), to, visit)
     }
+}
+
+/// The first key behind all that begin with a prefix; `None` if there is none. A store that has it steps over nothing
+/// that was deleted there.
+fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
 }
 
 impl<T: DatastoreRead + ?Sized> DatastoreReadExt for T {}

@@ -3,11 +3,11 @@
 //! An item that waits has a row in the attention index, which stays until the work is done: what a crash cut is begun
 //! again. Items in flight are known only here.
 
-use super::row::{Class, Row, attention_key, read_attention_key, replace};
-use cluster_types::store::{Batch, Change, DatastoreRead, DatastoreReadExt, StoreError, Table};
+use super::row::{Class, Row, read_attention_key, replace};
+use cluster_types::store::{Batch, Change, DatastoreRead, StoreError, Table};
 use cluster_types::{Cid, Timestamp, TrackerStatus};
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 /// Rows that are read from the attention index at a time.
@@ -80,8 +80,6 @@ pub enum Event {
     Observed(Cid, bool),
     /// The daemon holds, as it should, an item that nothing is known of: it is at rest.
     Held(Cid),
-    /// Time has passed.
-    Tick,
 }
 
 /// What is to be done.
@@ -124,14 +122,15 @@ pub struct Tracker {
 struct Window {
     ahead: VecDeque<(u64, Cid)>,
     behind: Vec<u8>,
-    /// Whether the index may have more that is due: it is read only then.
-    maybe_more: bool,
+    /// Nothing behind that key is due before this moment: the index is not read earlier. A store steps over what was
+    /// deleted there one by one, so that a look for nothing is dear.
+    next_due: u64,
 }
 
 impl Window {
     /// At the start nothing is known.
     fn new() -> Self {
-        Self { ahead: VecDeque::new(), behind: Vec::new(), maybe_more: true }
+        Self { ahead: VecDeque::new(), behind: Vec::new(), next_due: 0 }
     }
 }
 
@@ -170,14 +169,13 @@ impl Tracker {
         Some((flight.kind, flight.since))
     }
 
-    /// The item whose row an event is about; `None` for those that are about none.
+    /// The item whose row an event is about; `None` for an answer that comes too late.
     #[must_use]
     pub fn item_of(&self, event: &Event) -> Option<Cid> {
         match event {
             Event::Track(cid, _) | Event::Compare(cid, _) | Event::Recover(cid) => Some(*cid),
             Event::Observed(cid, _) | Event::Held(cid) => Some(*cid),
             Event::Done(op, _) => self.flights.get(op).map(|flight| flight.cid),
-            Event::Tick => None,
         }
     }
 
@@ -204,8 +202,6 @@ impl Tracker {
                 replace(&mut batch, &cid, None, Some(&at_rest(TrackerStatus::PINNED, now)));
             }
             Event::Held(_) => {}
-            // What was put off may be due by now.
-            Event::Tick => self.windows.values_mut().for_each(|window| window.maybe_more = true),
         }
         if !batch.is_empty() {
             self.note_queued(&batch);
@@ -214,7 +210,8 @@ impl Tracker {
         Ok(())
     }
 
-    /// Begins work while there is room for it. Called after the records of a step were written.
+    /// Begins work while there is room for it. Called after the records of a step were written, and now and then,
+    /// because what was put off becomes due.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -246,14 +243,14 @@ impl Tracker {
         Ok(())
     }
 
-    /// Remembers which classes have something new.
+    /// Remembers when the classes have something new.
     fn note_queued(&mut self, batch: &Batch) {
         for change in &batch.changes {
             if let Change::Put { table: Table::Attention, key, .. } = change
-                && let Some(class) = key.first().and_then(|byte| Class::from_byte(*byte))
+                && let Some((class, due, _)) = read_attention_key(key)
                 && let Some(window) = self.windows.get_mut(&class)
             {
-                window.maybe_more = true;
+                window.next_due = window.next_due.min(due);
             }
         }
     }
@@ -267,8 +264,7 @@ impl Tracker {
         loop {
             let Some(window) = self.windows.get_mut(&class) else { return Ok(None) };
             let Some((due, cid)) = window.ahead.front().copied() else {
-                if !window.maybe_more || refill(window, class, now, store)? == 0 {
-                    window.maybe_more = false;
+                if window.next_due > now || refill(window, class, now, store)? == 0 {
                     return Ok(None);
                 }
                 // What was put off, or waits since before a crash, may be due in this very moment.
@@ -447,16 +443,21 @@ impl Tracker {
     }
 }
 
+/// Reads on in a class, as far as it is due, and notes when it is worth to read on.
 fn refill(window: &mut Window, class: Class, now: u64, store: &dyn DatastoreRead) -> Result<usize, StoreError> {
     let from = if window.behind.is_empty() { vec![class as u8] } else { window.behind.clone() };
-    for (key, _) in store.page(Table::Attention, Bound::Excluded(&from), WINDOW)? {
-        let Some((found, due, cid)) = read_attention_key(&key) else { continue };
-        if found != class || due > now {
-            break;
+    let (mut behind, mut ahead, mut next_due) = (from.clone(), VecDeque::new(), u64::MAX);
+    store.scan(Table::Attention, Bound::Excluded(&from), Bound::Excluded(&[class as u8 + 1]), &mut |key, _| {
+        let Some((_, due, cid)) = read_attention_key(key) else { return ControlFlow::Continue(()) };
+        if due > now || ahead.len() == WINDOW {
+            next_due = due;
+            return ControlFlow::Break(());
         }
-        window.behind = attention_key(class, due, &cid.sort_key());
-        window.ahead.push_back((due, cid));
-    }
+        behind = key.to_vec();
+        ahead.push_back((due, cid));
+        ControlFlow::Continue(())
+    })?;
+    *window = Window { ahead, behind, next_due };
     Ok(window.ahead.len())
 }
 

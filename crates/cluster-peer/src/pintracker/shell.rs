@@ -286,7 +286,7 @@ impl TrackerShell {
     async fn tick(self: Arc<Self>) {
         loop {
             sleep(&*self.parts.clock, TICK).await;
-            self.log_store_error(self.apply([Event::Tick]));
+            self.log_store_error(self.apply([]));
         }
     }
 
