@@ -16,7 +16,8 @@ pub struct IpfsProxyConfig {
     pub listen_multiaddress: Strings,
     /// The daemon's API. Default `/ip4/127.0.0.1/tcp/5001`.
     pub node_multiaddress: String,
-    /// Whether the daemon is asked over TLS. Default no.
+    /// Whether the daemon is asked over TLS. Its certificate must be for the host of `node_multiaddress`, and from an
+    /// authority that the system, or `SSL_CERT_FILE`, trusts. Default no.
     #[serde(skip_serializing_if = "is_false")]
     pub node_https: bool,
     /// File of the access log, relative to the folder; empty: the log.
@@ -148,11 +149,6 @@ impl ComponentConfig for IpfsProxyConfig {
         if self.max_header_bytes < HEADER_BYTES_MIN {
             let message = format!("ipfsproxy.max_header_size must be greater or equal to {HEADER_BYTES_MIN}");
             return Err(ConfigError::new("ipfsproxy.max_header_bytes", message));
-        }
-        if self.node_https {
-            let message = "ipfsproxy.node_https is set, but this version asks the daemon over plain HTTP only: remove \
-                           the key, or put the daemon behind a local address without TLS";
-            return Err(ConfigError::new("ipfsproxy.node_https", message));
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The component: listens, answers what concerns pins, and hands the rest to what is behind it.
 
 use super::config::IpfsProxyConfig;
-use super::forward::{Place, Upstream};
+use super::dial::Dialer;
+use super::forward::Upstream;
 use super::headers::Extracted;
 use super::{content, node, pins, repo};
 use crate::api::door::query;
@@ -80,10 +81,11 @@ impl Behind {
         if let Some(content) = content {
             return Ok(Self::Node(content));
         }
-        let place = Place::of(&config.node_address().map_err(|e| e.message)?)?;
+        let plain = Dialer::new(&config.node_address().map_err(|e| e.message)?)?;
+        let dialer = if config.node_https { plain.with_tls()? } else { plain };
         let extra = config.extract_headers_extra.clone().unwrap_or_default();
         let extracted = Extracted::new(&extra, &config.extract_headers_path, config.extract_headers_ttl)?;
-        Ok(Self::Daemon(Box::new((Upstream::new(place), extracted))))
+        Ok(Self::Daemon(Box::new((Upstream::new(dialer), extracted))))
     }
 }
 
