@@ -178,7 +178,7 @@ where
             watch.enter(Phase::Answering);
             let request = request.map(|body| RequestBody::new(body, limits.stall));
             let response = handler.handle(from, request).await;
-            Ok::<_, Infallible>(response.map(|body| Guarded { body, _guard: BackToIdle(watch) }))
+            Ok::<_, Infallible>(response.map(|body| Guarded { body, _guard: LastIsSent(watch) }))
         }
     });
     let mut connection = hyper::server::conn::http1::Builder::new()
@@ -234,6 +234,8 @@ enum Phase {
     Headers,
     /// The request's body, and the end of the answer.
     Answering,
+    /// The client, which has not taken all of the answer. Its end is made, and waits in a buffer.
+    Sending,
 }
 
 /// Knows what a connection is waiting for and until when.
@@ -253,15 +255,17 @@ impl Watch {
         watch
     }
 
+    /// Begins a wait; the end of an answer has no more time than the rest of it.
     fn enter(&self, phase: Phase) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let span = match phase {
+            Phase::Sending => return state.0 = phase,
             Phase::Idle => self.limits.idle,
             Phase::Headers => self.limits.read_header,
             // Body and answer overlap in adds, so the longer of the two limits holds for both.
             Phase::Answering => self.limits.read.max(self.limits.write),
         };
-        let until = (!span.is_zero()).then(|| Instant::now() + span);
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = (phase, until);
+        *state = (phase, (!span.is_zero()).then(|| Instant::now() + span));
     }
 
     fn state(&self) -> (Phase, Option<Instant>) {
@@ -271,6 +275,13 @@ impl Watch {
     fn on_read(&self) {
         if self.state().0 == Phase::Idle {
             self.enter(Phase::Headers);
+        }
+    }
+
+    /// Everything that was made of an answer has gone out.
+    fn on_flushed(&self) {
+        if self.state().0 == Phase::Sending {
+            self.enter(Phase::Idle);
         }
     }
 
@@ -305,12 +316,12 @@ impl Watch {
     }
 }
 
-/// Dropped with the body of an answer: the connection waits for the next request.
-struct BackToIdle(Arc<Watch>);
+/// Dropped with the body of an answer: once its end has gone out, the connection waits for the next request.
+struct LastIsSent(Arc<Watch>);
 
-impl Drop for BackToIdle {
+impl Drop for LastIsSent {
     fn drop(&mut self) {
-        self.0.enter(Phase::Idle);
+        self.0.enter(Phase::Sending);
     }
 }
 
@@ -340,6 +351,10 @@ impl<I: Write + Unpin> Write for Watched<I> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
         self.watch.on_write(&flushed);
+        if flushed.is_ready() {
+            // hyper flushes when its own buffer is empty.
+            self.watch.on_flushed();
+        }
         flushed
     }
 
@@ -364,7 +379,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::chunked;
+    use super::super::body::{buffered, chunked};
     use super::super::{BoundListener, Ending};
     use super::*;
     use bytes::Bytes;
@@ -395,6 +410,39 @@ mod tests {
             });
             Response::new(chunked(pieces, Ending { takes_trailers: false, empty_trailer: false }))
         }
+    }
+
+    /// Answers at once, with a body that is made as a whole.
+    struct Large;
+
+    impl Handler for Large {
+        async fn handle(self: Arc<Self>, _: Arc<str>, _: Request<RequestBody>) -> Response<ResponseBody> {
+            Response::new(buffered(vec![b'x'; 64 << 10]))
+        }
+    }
+
+    /// The body was made and gone from here at once, which was taken for the end of the answer.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_an_answer_slowly_is_not_idle_before_it_has_all_of_it() {
+        let limits = Limits { idle: Duration::from_secs(10), ..Limits::default() };
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let stopping = CancellationToken::new();
+        let served = tokio::spawn(converse(TokioIo::new(server), "".into(), limits, Arc::new(Large), stopping));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("sent");
+
+        let (mut taken, mut piece) = (0, [0; 1 << 10]);
+        while taken < 64 << 10 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let read = client.read(&mut piece).await.expect("read");
+            assert!(read > 0, "cut after {taken} bytes");
+            taken += piece[..read].iter().filter(|byte| **byte == b'x').count();
+        }
+        let all = Instant::now();
+        assert_eq!(client.read(&mut piece).await.expect("closed"), 0);
+
+        let waited = all.elapsed();
+        assert!((Duration::from_secs(8)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
+        served.await.expect("ended");
     }
 
     #[tokio::test]

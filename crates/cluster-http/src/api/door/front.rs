@@ -16,7 +16,7 @@ use cluster_component::tasks::TaskScope;
 use cluster_component::trace::{self, Answered, SpanId, TraceId, Tracer, Value};
 use cluster_types::{Multiaddr, Timestamp};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::Path;
@@ -217,13 +217,13 @@ impl Handler for Front {
         if let Some(traced) = traced {
             self.tracer.answered(&traced, told(&method, route, status, link));
         }
-        let kind = RequestKind { route, method: method.to_string(), status: status.as_u16() };
+        let kind = RequestKind { route, method: known(&method).to_owned(), status: status.as_u16() };
         self.metrics.request(kind, begun.elapsed());
         entry.follow(response)
     }
 }
 
-/// The method, or OpenTelemetry's word for one that somebody made up.
+/// The method, or OpenTelemetry's word for one that somebody made up: there is no end of those.
 fn known(method: &Method) -> &str {
     let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
     if known.contains(method) { method.as_str() } else { "_OTHER" }
@@ -274,7 +274,7 @@ impl Front {
     }
 
     async fn route(&self, path: &str, request: Request<RequestBody>, user: Option<String>) -> Answer {
-        if let Some(elsewhere) = redirect(&request, path) {
+        if let Some(elsewhere) = redirect(request.method(), request.uri(), path) {
             return elsewhere;
         }
         let (parts, body) = request.into_parts();
@@ -312,20 +312,22 @@ impl Door {
 }
 
 /// Paths that are answered under another name: with a slash at the end, and with `//`, `.` or `..` in them.
-fn redirect(request: &Request<RequestBody>, path: &str) -> Option<Answer> {
-    let raw = request.uri().path();
-    let query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
-    let (status, to) = if path.ends_with('/') && path != "/" {
-        (StatusCode::TEMPORARY_REDIRECT, format!("{}{query}", raw.strip_suffix('/').unwrap_or(raw)))
+fn redirect(method: &Method, uri: &Uri, path: &str) -> Option<Answer> {
+    let raw = uri.path();
+    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    let (status, clean) = if path.ends_with('/') && path != "/" {
+        (StatusCode::TEMPORARY_REDIRECT, cleaned(without_last_slash(raw)))
     } else {
         let clean = cleaned(raw);
         if clean == raw {
             return None;
         }
-        (StatusCode::MOVED_PERMANENTLY, format!("{clean}{query}"))
+        (StatusCode::MOVED_PERMANENTLY, clean)
     };
+    // Browsers take a backslash for a slash, and two of those at the beginning for another host.
+    let to = format!("{}{query}", clean.replace('\\', "%5C"));
     // As the reference: who reads pages is told on one where to go on.
-    let page = status == StatusCode::TEMPORARY_REDIRECT && *request.method() == Method::GET;
+    let page = status == StatusCode::TEMPORARY_REDIRECT && *method == Method::GET;
     let html = format!("<a href=\"{}\">Temporary Redirect</a>.\n\n", escaped(&to));
     let mut response: Answer = Response::new(if page { server::buffered(html) } else { server::empty() });
     *response.status_mut() = status;
@@ -334,6 +336,11 @@ fn redirect(request: &Request<RequestBody>, path: &str) -> Option<Answer> {
     }
     response.headers_mut().insert(LOCATION, HeaderValue::try_from(to).ok()?);
     Some(response)
+}
+
+/// The path without the slash at its end, which may be escaped.
+fn without_last_slash(raw: &str) -> &str {
+    ["/", "%2F", "%2f"].iter().find_map(|slash| raw.strip_suffix(slash)).unwrap_or(raw)
 }
 
 /// The text as HTML shows it.
@@ -373,6 +380,23 @@ mod tests {
         assert_eq!((name("POST").as_str(), name("MADEUP").as_str()), ("POST Pin", "_OTHER Pin"));
         let failed = told(&Method::GET, "Id", StatusCode::INTERNAL_SERVER_ERROR, None).error;
         assert_eq!(failed.as_deref(), Some("500 Internal Server Error"));
+    }
+
+    #[test]
+    fn a_redirect_leads_to_this_server_and_not_to_itself() {
+        let to = |raw: &'static str| {
+            let uri = Uri::from_static(raw);
+            let path = percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
+            let answer = redirect(&Method::GET, &uri, &path)?;
+            Some((answer.status().as_u16(), answer.headers()[LOCATION].to_str().expect("text").to_owned()))
+        };
+        let told = |status: u16, text: &str| Some((status, text.to_owned()));
+        assert_eq!(to("/id/?x=1"), told(307, "/id?x=1"));
+        assert_eq!(to("/id%2F"), told(307, "/id"));
+        assert_eq!(to("//other.example/"), told(307, "/other.example"));
+        assert_eq!(to("//other.example"), told(301, "/other.example"));
+        assert_eq!(to("/\\other.example/"), told(307, "/%5Cother.example"));
+        assert_eq!((to("/"), to("/id")), (None, None));
     }
 
     #[test]

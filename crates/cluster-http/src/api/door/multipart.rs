@@ -12,9 +12,16 @@ use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use multer::{Field, Multipart};
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Most bytes of a link's target.
 const TARGET_MAX: usize = 4096;
+
+/// Most bytes that may come before the first part, or be the headers of one: the parser keeps them until it sees the end.
+/// A browser sends some hundred.
+const UNFINISHED_MAX: usize = 1 << 20;
 
 /// The bytes of a body.
 pub(in crate::api) type Body = BoxStream<'static, Result<Bytes, BodyError>>;
@@ -44,25 +51,57 @@ pub(in crate::api) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipa
     parameter(content_type, "boundary").ok_or(NotMultipart("no multipart boundary param in Content-Type"))
 }
 
+/// Bytes that the parser was given since something last came of them.
+#[derive(Debug, Clone, Default)]
+struct Unfinished(Arc<AtomicUsize>);
+
+/// More of them came than may.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {UNFINISHED_MAX} bytes before the first part, or in the headers of a part")]
+struct TooLong;
+
+impl Unfinished {
+    /// The bytes as they are given to the parser.
+    fn count(&self, body: Body) -> BoxStream<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
+        let Self(given) = self.clone();
+        body.map(move |piece| {
+            let piece = piece?;
+            let before = given.fetch_add(piece.len(), Ordering::Relaxed);
+            if before.saturating_add(piece.len()) > UNFINISHED_MAX { Err(TooLong.into()) } else { Ok(piece) }
+        })
+        .boxed()
+    }
+
+    /// Something came of them.
+    fn finished(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// The parts in order. A form without any part is an error, since there is nothing to pin.
 pub(in crate::api) fn parts(body: Body, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
-    let form = Multipart::new(body, boundary);
-    let parts = futures::stream::unfold((form, Progress::None), |(mut form, progress)| async move {
-        if progress == Progress::Over {
-            return None;
-        }
-        match form.next_field().await {
-            Ok(Some(field)) => {
-                let part = part(field).await;
-                let progress = if part.is_ok() { Progress::Some } else { Progress::Over };
-                Some((part, (form, progress)))
+    let unfinished = Unfinished::default();
+    let form = Multipart::new(unfinished.count(body), boundary);
+    let parts = futures::stream::unfold((form, Progress::None), move |(mut form, progress)| {
+        let unfinished = unfinished.clone();
+        async move {
+            if progress == Progress::Over {
+                return None;
             }
-            Ok(None) if progress == Progress::None => {
-                let text = "the request body has no parts: send at least one file as multipart/form-data";
-                Some((Err(ClusterError::Body(text.into())), (form, Progress::Over)))
+            match form.next_field().await {
+                Ok(Some(field)) => {
+                    unfinished.finished();
+                    let part = part(field, unfinished).await;
+                    let progress = if part.is_ok() { Progress::Some } else { Progress::Over };
+                    Some((part, (form, progress)))
+                }
+                Ok(None) if progress == Progress::None => {
+                    let text = "the request body has no parts: send at least one file as multipart/form-data";
+                    Some((Err(ClusterError::Body(text.into())), (form, Progress::Over)))
+                }
+                Ok(None) => None,
+                Err(error) => Some((Err(broken(&error)), (form, Progress::Over))),
             }
-            Ok(None) => None,
-            Err(error) => Some((Err(broken(&error)), (form, Progress::Over))),
         }
     });
     parts.boxed()
@@ -75,14 +114,14 @@ enum Progress {
     Over,
 }
 
-async fn part(field: Field<'static>) -> Result<Part, ClusterError> {
+async fn part(field: Field<'static>, unfinished: Unfinished) -> Result<Part, ClusterError> {
     let disposition = header(&field, &CONTENT_DISPOSITION);
     let path = parameter(&disposition, "filename").map(|name| without_dots(&unescape(&name))).unwrap_or_default();
     let (mode, mtime) = parameter(&disposition, "name").map(|name| attributes(&name)).unwrap_or_default();
     let kind = match header(&field, &CONTENT_TYPE).split(';').next().unwrap_or("").trim() {
         "application/x-directory" | "multipart/form-data" => PartKind::Directory,
         "application/symlink" => PartKind::Symlink(target(field).await?),
-        _ => PartKind::File(field.map_err(|e| broken(&e)).boxed()),
+        _ => PartKind::File(field.inspect(move |_| unfinished.finished()).map_err(|e| broken(&e)).boxed()),
     };
     Ok(Part { path, kind, mode, mtime })
 }
@@ -108,6 +147,7 @@ fn broken(error: &multer::Error) -> ClusterError {
         multer::Error::IncompleteFieldData { .. }
         | multer::Error::IncompleteHeaders
         | multer::Error::IncompleteStream => "multipart: NextPart: EOF".into(),
+        multer::Error::StreamReadFailed(cause) if cause.is::<TooLong>() => format!("multipart: {cause}"),
         multer::Error::StreamReadFailed(cause) => match cause.downcast_ref::<BodyError>() {
             Some(stalled @ BodyError::Stalled(_)) => stalled.to_string(),
             _ => "unexpected EOF".into(),
@@ -227,6 +267,50 @@ mod tests {
             }
         }
         (read, None)
+    }
+
+    /// The parser keeps what it has not understood yet.
+    #[tokio::test]
+    async fn headers_and_a_beginning_without_end_are_not_kept_in_memory() {
+        for beginning in ["--b\r\nContent-Disposition: form-data; name=\"", "no boundary "] {
+            let rest = futures::stream::repeat(Bytes::from_static(&[b'a'; 8 << 10])).take(1_000);
+            let pieces = futures::stream::iter([Bytes::from_static(beginning.as_bytes())]).chain(rest).map(Ok);
+            let read = std::sync::Arc::new(AtomicUsize::new(0));
+            let counted = std::sync::Arc::clone(&read);
+            let pieces = pieces.inspect(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+            });
+
+            let first = parts(pieces.boxed(), "b".into()).next().await.expect("an answer");
+
+            let told = first.map(|part| part.path).expect_err("refused").to_string();
+            assert!(told.contains("more than 1048576 bytes before the first part"), "{told}");
+            assert!(read.load(Ordering::Relaxed) < 140, "no more was read");
+        }
+    }
+
+    /// What was understood does not count, however much it is.
+    #[tokio::test]
+    async fn a_file_may_have_more_bytes_than_its_headers() {
+        let (sender, pieces) = futures::channel::mpsc::channel::<Result<Bytes, BodyError>>(0);
+        let sent = async move {
+            let mut sender = sender;
+            let head = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+            let piece = || Ok(Bytes::from_static(&[b'a'; 64 << 10]));
+            let all = [Ok(head.into())].into_iter().chain((0..48).map(|_| piece())).chain([Ok("\r\n--b--\r\n".into())]);
+            for piece in all {
+                futures::SinkExt::send(&mut sender, piece).await.expect("taken");
+            }
+        };
+        let read = async {
+            let mut parts = parts(pieces.boxed(), "b".into());
+            let PartKind::File(bytes) = parts.next().await.expect("a part").expect("whole").kind else {
+                panic!("a file")
+            };
+            bytes.map_ok(|piece| piece.len()).try_fold(0, |sum, len| std::future::ready(Ok(sum + len))).await
+        };
+        let ((), read) = futures::join!(sent, read);
+        assert_eq!(read.expect("whole"), 3 << 20);
     }
 
     #[test]
