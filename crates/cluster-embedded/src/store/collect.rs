@@ -9,6 +9,7 @@ use super::{Blockstore, lock};
 use cid::Cid;
 use dag::links::Walk;
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::path::Path;
 use std::sync::TryLockError;
 
@@ -16,7 +17,7 @@ use std::sync::TryLockError;
 const GARBAGE_PART: u64 = 20;
 
 /// Bytes that are copied at a time.
-const COPY: usize = 4 << 20;
+const COPY_BYTES: usize = 4 << 20;
 
 /// Bytes of the device that copies leave free.
 const ROOM_SPARE: u64 = 1 << 20;
@@ -68,7 +69,7 @@ impl Blockstore {
         let mut collected = Collected::default();
         let live_bytes = self.sweep(&live, &mut collected.removed)?;
         let before = self.bytes();
-        if let Err(error) = self.compact(&live_bytes) {
+        if let Err(error) = self.compact(&live_bytes, &mut collected.failures) {
             collected.failures.push(format!("not all space was given back: {error}"));
         }
         collected.freed_bytes = before.saturating_sub(self.bytes());
@@ -99,7 +100,7 @@ impl Blockstore {
 
     /// Writes segments anew that hold much garbage, those with the least to copy first: what they free makes room for the
     /// next.
-    fn compact(&self, live: &BTreeMap<u32, u64>) -> Result<(), BlockError> {
+    fn compact(&self, live: &BTreeMap<u32, u64>, failures: &mut Vec<String>) -> Result<(), BlockError> {
         let mut worth: Vec<(u64, u32)> = {
             let mut log = lock(&self.log);
             let sizes =
@@ -123,7 +124,7 @@ impl Blockstore {
                 let text = format!("the device is too full to write a segment anew: {needed} bytes of room are needed");
                 return Err(BlockError::Full(text));
             }
-            self.rewrite(number)?;
+            failures.extend(self.rewrite(number)?);
         }
         Ok(())
     }
@@ -134,40 +135,55 @@ impl Blockstore {
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 
-    /// Copies what is live in a segment, and removes it.
-    fn rewrite(&self, number: u32) -> Result<(), BlockError> {
+    /// Copies what is live in a segment, and removes it. One that holds live blocks which cannot be read stays: the text
+    /// says so.
+    fn rewrite(&self, number: u32) -> Result<Option<String>, BlockError> {
         let path = path(&self.folder, number);
         let refused = |e| BlockError::io(&path, &e);
         let mut scan = Scan::open(&path).map_err(refused)?;
-        let (mut batch, mut bytes, mut copied) = (Vec::new(), 0, false);
+        let mut copy = Copy::default();
         loop {
             let offset = scan.offset();
-            let record = scan.next().map_err(refused)?;
-            let ended = record.is_none();
-            if let Some(record) = record {
-                let here = |row: super::Location| row.segment == number && u64::from(row.offset) == offset;
-                if self.locate(&record.key)?.is_some_and(here) {
-                    bytes += record.data_len();
-                    batch.push(record);
-                }
-            }
-            if bytes >= COPY || (ended && !batch.is_empty()) {
-                let entries: Vec<Entry<'_>> = batch.iter().map(Record::entry).collect();
-                self.append(&mut lock(&self.log), &entries)?;
-                drop(entries);
-                copied = true;
-                batch.clear();
-                bytes = 0;
-            }
-            if ended {
-                break;
+            let Some(record) = scan.next().map_err(refused)? else { break };
+            let here = |row: super::Location| row.segment == number && u64::from(row.offset) == offset;
+            if self.locate(&record.key)?.is_some_and(here) {
+                copy.take(self, record)?;
             }
         }
-        if copied {
+        copy.write(self)?;
+        // Where a record is damaged the scan is over; what lies behind it is there all the same.
+        let damaged = match std::fs::metadata(&path).map_err(refused)?.len() > scan.offset() {
+            true => self.rescue(number, scan.offset(), &mut copy)?,
+            false => 0,
+        };
+        if copy.copied {
             self.sync()?;
             self.index.sync()?;
         }
-        self.remove_segment(number, &path)
+        if damaged > 0 {
+            let text =
+                "blocks in it that are needed are damaged, and it stays: what they belong to must be pinned anew";
+            return Ok(Some(format!("{}: {damaged} {text}", path.display())));
+        }
+        self.remove_segment(number, &path).map(|()| None)
+    }
+
+    /// Copies what the index knows of a segment from an offset on. Returns how many blocks cannot be read.
+    fn rescue(&self, number: u32, offset: u64, copy: &mut Copy) -> Result<u64, BlockError> {
+        // Rows of what was copied lead to the copies by then.
+        self.sync()?;
+        let (path, mut damaged) = (path(&self.folder, number), 0);
+        for (key, location) in self.index.behind(number, offset)? {
+            match self.read(&key, location) {
+                Ok(Some(record)) => copy.take(self, record)?,
+                Ok(None) => damaged += 1,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => damaged += 1,
+                Err(error) => return Err(BlockError::io(&path, &error)),
+            }
+        }
+        copy.write(self)?;
+        tracing::error!(segment = %path.display(), offset, damaged, "a segment of blocks is damaged: look after the disk");
+        Ok(damaged)
     }
 
     fn remove_segment(&self, number: u32, path: &Path) -> Result<(), BlockError> {
@@ -175,6 +191,36 @@ impl Blockstore {
         self.files.close(number);
         lock(&self.log).forget(number);
         sync_folder(&self.folder)
+    }
+}
+
+/// Blocks on their way from a segment that is written anew, some at a time.
+#[derive(Default)]
+struct Copy {
+    batch: Vec<Record>,
+    bytes: usize,
+    /// Whether any was.
+    copied: bool,
+}
+
+impl Copy {
+    fn take(&mut self, store: &Blockstore, record: Record) -> Result<(), BlockError> {
+        self.bytes += record.data_len();
+        self.batch.push(record);
+        if self.bytes >= COPY_BYTES { self.write(store) } else { Ok(()) }
+    }
+
+    fn write(&mut self, store: &Blockstore) -> Result<(), BlockError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<Entry<'_>> = self.batch.iter().map(Record::entry).collect();
+        store.append(&mut lock(&store.log), &entries)?;
+        drop(entries);
+        self.batch.clear();
+        self.bytes = 0;
+        self.copied = true;
+        Ok(())
     }
 }
 

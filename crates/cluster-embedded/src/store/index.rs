@@ -57,6 +57,20 @@ impl Index {
         self.store.page(Table::BlockIndex, from, PAGE)?.into_iter().map(read).collect()
     }
 
+    /// The rows that lead to a segment, from an offset on, in their order there. All rows are read for it.
+    pub(super) fn behind(&self, segment: u32, offset: u64) -> Result<Vec<(Key, Location)>, StoreError> {
+        let (mut behind, mut after) = (Vec::new(), None);
+        loop {
+            let rows = self.page(after.as_ref())?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(*last);
+            let is_behind = |at: &Location| at.segment == segment && u64::from(at.offset) >= offset;
+            behind.extend(rows.into_iter().filter(|(_, at)| is_behind(at)));
+        }
+        behind.sort_unstable_by_key(|(_, at)| at.offset);
+        Ok(behind)
+    }
+
     /// The first segment whose blocks may lack rows.
     pub(super) fn checkpoint(&self) -> Result<u32, StoreError> {
         let Some(row) = self.store.get(Table::BlockMeta, CHECKPOINT)? else { return Ok(0) };

@@ -30,9 +30,11 @@ impl Blockstore {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
         let mut sizes = sizes(folder).map_err(refused)?;
         let index = Index::new(store);
-        recover(folder, &index, &mut sizes)?;
+        let end = recover(folder, &index, &mut sizes)?;
         let mut log = Log::new(folder.to_path_buf(), sizes);
-        log.resume()?;
+        if end == End::Whole {
+            log.resume()?;
+        }
         Ok(Self {
             folder: folder.to_path_buf(),
             bytes_max,
@@ -69,8 +71,18 @@ fn sizes(folder: &Path) -> io::Result<BTreeMap<u32, u64>> {
     Ok(sizes)
 }
 
+/// How the last segment ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With its last block: the next goes behind it.
+    Whole,
+    /// With blocks behind one that is damaged. What went behind them would not be found after a crash.
+    Damaged,
+}
+
 /// Reads the segments from the checkpoint on.
-fn recover(folder: &Path, index: &Index, sizes: &mut BTreeMap<u32, u64>) -> Result<(), BlockError> {
+fn recover(folder: &Path, index: &Index, sizes: &mut BTreeMap<u32, u64>) -> Result<End, BlockError> {
+    let mut end = End::Whole;
     let checkpoint = index.checkpoint()?;
     let last = sizes.last_key_value().map(|(number, _)| *number);
     let (mut removed, mut rows, mut blocks) = (Vec::new(), Vec::new(), 0_u64);
@@ -99,10 +111,17 @@ fn recover(folder: &Path, index: &Index, sizes: &mut BTreeMap<u32, u64>) -> Resu
         }
         if scan.offset() < *size {
             let kept = scan.offset();
-            tracing::warn!(segment = %path.display(), kept, cut = *size - kept, "the end of a segment was not whole");
-            if Some(number) == last {
+            let rest = *size - kept;
+            if Some(number) != last {
+                tracing::warn!(segment = %path.display(), kept, rest, "the end of a segment is not whole");
+            } else if index.behind(number, kept)?.is_empty() {
+                tracing::warn!(segment = %path.display(), kept, cut = rest, "the end of a segment was not whole");
                 cut(&path, kept).map_err(refused)?;
                 *size = kept;
+            } else {
+                // A row means that it was whole once.
+                tracing::error!(segment = %path.display(), at = kept, "a segment of blocks is damaged: look after the disk");
+                end = End::Damaged;
             }
         }
     }
@@ -112,7 +131,7 @@ fn recover(folder: &Path, index: &Index, sizes: &mut BTreeMap<u32, u64>) -> Resu
         sync_folder(folder)?;
         tracing::debug!(blocks, from = checkpoint, "the end of the block index was checked");
     }
-    Ok(())
+    Ok(end)
 }
 
 /// Adds rows for blocks that have none. One that has a row is in two segments, since a crash cut a collection short or

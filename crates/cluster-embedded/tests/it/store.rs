@@ -5,6 +5,7 @@ use bytes::Bytes;
 use cid::Cid;
 use cluster_datastore::MemoryStore;
 use cluster_embedded::store::{BlockError, Blockstore, Root};
+use cluster_types::store::Datastore;
 use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -93,6 +94,16 @@ fn nothing_is_in_the_index_that_is_not_synced() {
     assert!(has_all(&store, &all));
 }
 
+/// Turns a bit of the first segment.
+fn turn_bit(folder: &Path, at: u64) {
+    let mut file = OpenOptions::new().read(true).write(true).open(first_segment(folder)).expect("opened");
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(at)).expect("sought");
+    file.read_exact(&mut byte).expect("read");
+    file.seek(SeekFrom::Start(at)).expect("sought");
+    file.write_all(&[byte[0] ^ 1]).expect("written");
+}
+
 #[test]
 fn a_turned_bit_is_noticed_when_the_block_is_read() {
     let folder = tempfile::tempdir().expect("temp folder");
@@ -100,15 +111,72 @@ fn a_turned_bit_is_noticed_when_the_block_is_read() {
     let (_, all) = blocks(5, 900);
     let store = open(folder.path(), &memory);
     put(&store, &all);
-    let path = first_segment(folder.path());
-    let mut file = OpenOptions::new().read(true).write(true).open(path).expect("opened");
-    let mut byte = [0];
-    file.seek(SeekFrom::Start(500)).expect("sought");
-    file.read_exact(&mut byte).expect("read");
-    file.seek(SeekFrom::Start(500)).expect("sought");
-    file.write_all(&[byte[0] ^ 1]).expect("written");
+    turn_bit(folder.path(), 500);
 
     assert_eq!(store.get(&all[0].0), Err(BlockError::Damaged(all[0].0)));
+}
+
+/// The end of a segment and a damaged block look alike to who reads it from the front, and what lay behind the block was
+/// removed with the segment.
+#[test]
+fn a_collection_keeps_what_lies_behind_a_damaged_block() {
+    for damaged_is_needed in [false, true] {
+        let folder = tempfile::tempdir().expect("temp folder");
+        let memory = Arc::new(MemoryStore::new());
+        let store = open(folder.path(), &memory);
+        let (before, first) = blocks(20, 900);
+        let (rotten, second) = blocks(21, 900);
+        let (behind, third) = blocks(22, 900);
+        [&first, &second, &third].into_iter().for_each(|all| put(&store, all));
+        put(&store, &blocks(23, 900).1);
+        turn_bit(folder.path(), 1_400);
+
+        let collected = store.collect(|tell| {
+            tell(Root::Single(before))?;
+            tell(Root::Single(behind))?;
+            if damaged_is_needed { tell(Root::Single(rotten)) } else { Ok(()) }
+        });
+
+        let collected = collected.expect("collected");
+        assert_eq!(collected.failures.len(), usize::from(damaged_is_needed), "{collected:?}");
+        assert_eq!(first_segment(folder.path()).exists(), damaged_is_needed);
+        let expected = if damaged_is_needed { Err(BlockError::Damaged(rotten)) } else { Ok(None) };
+        let check = |store: &Blockstore| {
+            assert!(has_all(store, &first) && has_all(store, &third));
+            assert_eq!(store.get(&rotten), expected);
+        };
+        check(&store);
+        drop(store);
+        check(&open(folder.path(), &Arc::new(memory.crash())));
+    }
+}
+
+/// What the index leads to was synced: no crash tore it.
+#[test]
+fn the_last_segment_is_not_cut_at_a_damaged_block_that_others_lie_behind() {
+    let folder = tempfile::tempdir().expect("temp folder");
+    let memory = Arc::new(MemoryStore::new());
+    let store = open(folder.path(), &memory);
+    let (rotten, first) = blocks(24, 900);
+    let (_, second) = blocks(25, 900);
+    put(&store, &first);
+    put(&store, &second);
+    drop(store);
+    turn_bit(folder.path(), 500);
+
+    let store = open(folder.path(), &memory);
+    assert!(has_all(&store, &second));
+    assert_eq!(store.get(&rotten), Err(BlockError::Damaged(rotten)));
+    // What comes now is found after a crash that takes its row.
+    let (_, third) = blocks(26, 3_000);
+    let memory = Arc::new(memory.reopen());
+    drop(store);
+    let store = open(folder.path(), &memory);
+    memory.sync().expect("synced");
+    put(&store, &third);
+    drop(store);
+    let store = open(folder.path(), &Arc::new(memory.crash()));
+    assert!(has_all(&store, &second) && has_all(&store, &third));
 }
 
 #[test]
