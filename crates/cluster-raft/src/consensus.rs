@@ -269,6 +269,7 @@ impl RaftConsensus {
                 };
                 if file.pieces != pieces {
                     // This peer was started anew meanwhile, or another leader sends.
+                    give_up(&file);
                     return Ok(refused(&format!(
                         "of {pieces} pieces of snapshot {snapshot}, {} are here",
                         file.pieces
@@ -307,6 +308,8 @@ impl RaftConsensus {
     async fn take_piece(&self, running: &Running, snapshot: u64, piece: u32, data: &[u8]) -> Answer {
         let mut receiving = self.receiving.lock().await;
         if piece == 0 {
+            // A link that breaks again and again must not leave a snapshot on the disk each time.
+            receiving.take().iter().for_each(|before| give_up(&before.file));
             *receiving = Some(Receiving { snapshot, next: 0, file: Box::new(running.machine.snapshots().begin()) });
         }
         match receiving.as_mut().filter(|receiving| receiving.snapshot == snapshot) {
@@ -429,6 +432,13 @@ fn contradicts(running: &Running, ids: impl Iterator<Item = LogId>) -> bool {
     let here = if last.index == applied.index { Some(applied) } else { running.log.id_at(last.index).ok().flatten() };
     // Not here any more: nothing to compare.
     here.is_some_and(|here| here != last)
+}
+
+/// Removes what came of a snapshot that will not be taken up.
+fn give_up(file: &SnapshotFile) {
+    if let Err(error) = file.remove() {
+        tracing::warn!(%error, "pieces of a snapshot that was given up stay on the disk until the next start");
+    }
 }
 
 /// The longest that taking in a member may take.
@@ -675,7 +685,9 @@ mod tests {
     use cluster_peer::state::mapstate::MapState;
     use cluster_testkit::contract::{cid, pin};
     use cluster_testkit::{ManualClock, TokioSpawn};
+    use cluster_types::store::{DatastoreReadExt, Table};
     use openraft::{CommittedLeaderId, SnapshotMeta, Vote};
+    use std::ops::ControlFlow;
 
     /// Nobody is there.
     struct Nobody;
@@ -687,13 +699,10 @@ mod tests {
         }
     }
 
-    /// This peer was started anew between the last piece and the order to take the snapshot up: nothing in the place of
-    /// all pins would be what it takes up.
-    #[tokio::test(start_paused = true)]
-    async fn a_snapshot_whose_pieces_are_not_here_is_not_taken_up() {
-        let me = Member::from(1).peer().expect("a peer");
+    /// A member of a cluster of two, the other one of which is not there.
+    fn member() -> Arc<RaftConsensus> {
         let parts = Parts {
-            me,
+            me: Member::from(1).peer().expect("a peer"),
             store: Arc::new(MemoryStore::new()),
             state: Arc::new(MapState::new()),
             courier: Arc::new(Nobody),
@@ -703,23 +712,64 @@ mod tests {
         };
         let other = Member::from(2).to_string();
         let config = RaftConfig { init_peerset: vec![other], ..RaftConfig::default() };
-        let consensus = Arc::new(RaftConsensus::new(config, parts));
-        let tasks = TaskScope::new(Arc::new(TokioSpawn));
-        let mark = encode(&crate::machine::Mark::default()).expect("written");
-        consensus.parts.state.apply(&[PinsetChange::Pinned(Arc::new(pin(1, "p")))], mark).expect("pinned");
-        Arc::clone(&consensus).start(&tasks).await.expect("started");
+        Arc::new(RaftConsensus::new(config, parts))
+    }
 
+    /// What another leader asks for when it has sent a snapshot.
+    fn install(snapshot: u64, pieces: u32) -> Message {
         let leader = CommittedLeaderId::new(9, Member::from(2));
         let meta = SnapshotMeta {
             last_log_id: Some(LogId::new(leader, 50)),
             snapshot_id: r#"{"number":1,"groups":{}}"#.into(),
             ..SnapshotMeta::default()
         };
-        let vote = Vote::new_committed(9, Member::from(2));
-        let answer = consensus.answer(Message::Install { snapshot: 7, pieces: 3, vote, meta }).await.expect("answered");
+        Message::Install { snapshot, pieces, vote: Vote::new_committed(9, Member::from(2)), meta }
+    }
+
+    /// This peer was started anew between the last piece and the order to take the snapshot up: nothing in the place of
+    /// all pins would be what it takes up.
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_whose_pieces_are_not_here_is_not_taken_up() {
+        let consensus = member();
+        let tasks = TaskScope::new(Arc::new(TokioSpawn));
+        let mark = encode(&crate::machine::Mark::default()).expect("written");
+        consensus.parts.state.apply(&[PinsetChange::Pinned(Arc::new(pin(1, "p")))], mark).expect("pinned");
+        Arc::clone(&consensus).start(&tasks).await.expect("started");
+
+        let answer = consensus.answer(install(7, 3)).await.expect("answered");
 
         assert!(matches!(&answer, Answer::Refused(text) if text.contains("of 3 pieces of snapshot 7, 0 are here")));
         assert_eq!(consensus.state().contains(&cid(1)), Ok(true));
+        consensus.shutdown().await;
+        tasks.stop().await;
+    }
+
+    /// Each try of a link that breaks again and again left as many pieces as had come.
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_that_is_given_up_leaves_nothing_on_the_disk() {
+        let consensus = member();
+        let tasks = TaskScope::new(Arc::new(TokioSpawn));
+        Arc::clone(&consensus).start(&tasks).await.expect("started");
+        let pieces = || {
+            let mut count = 0;
+            let scanned = consensus.parts.store.scan_prefix(Table::RaftMeta, b"s", &mut |key, _| {
+                count += usize::from(key.len() == 13);
+                ControlFlow::Continue(())
+            });
+            scanned.map(|()| count)
+        };
+        for snapshot in 1..=3 {
+            for piece in 0..2 {
+                let sent = Message::Piece { snapshot, piece, data: Bytes::from_static(b"") };
+                assert!(matches!(consensus.answer(sent).await, Ok(Answer::Done)));
+            }
+            assert_eq!(pieces(), Ok(2), "of snapshot {snapshot}");
+        }
+
+        let answer = consensus.answer(install(3, 9)).await.expect("answered");
+
+        assert!(matches!(answer, Answer::Refused(_)));
+        assert_eq!(pieces(), Ok(0));
         consensus.shutdown().await;
         tasks.stop().await;
     }

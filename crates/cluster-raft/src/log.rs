@@ -175,13 +175,30 @@ impl LogStore {
         Ok(self.store.write(batch)?)
     }
 
-    /// Removes entries, the last first or the first first, so that a crash leaves no hole.
-    fn remove(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<(), LogError> {
+    /// Removes the entries up to this one, the first first, so that a crash leaves no hole.
+    fn remove_up_to(&self, index: u64) -> Result<(), LogError> {
+        let keys = self.keys((Bound::Unbounded, Bound::Included(&key(index))))?;
+        self.remove(&keys)
+    }
+
+    /// Removes the entries from this one on, the last first, so that a crash leaves no hole.
+    fn remove_from(&self, index: u64) -> Result<(), LogError> {
+        let mut keys = self.keys((Bound::Included(&key(index)), Bound::Unbounded))?;
+        keys.reverse();
+        self.remove(&keys)
+    }
+
+    fn keys(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Vec<Vec<u8>>, LogError> {
         let mut keys = Vec::new();
         self.store.scan(Table::RaftLog, range.0, range.1, &mut |key, _| {
             keys.push(key.to_vec());
             ControlFlow::Continue(())
         })?;
+        Ok(keys)
+    }
+
+    /// Removes entries in this order.
+    fn remove(&self, keys: &[Vec<u8>]) -> Result<(), LogError> {
         for keys in keys.chunks(STEP) {
             let mut batch = Batch::new();
             keys.iter().for_each(|key| batch.delete(Table::RaftLog, key.clone()));
@@ -277,7 +294,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
-        self.remove((Bound::Included(&key(since.index)), Bound::Unbounded)).map_err(writing)?;
+        self.remove_from(since.index).map_err(writing)?;
         self.sync().await.map_err(writing)
     }
 
@@ -285,6 +302,34 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// snapshot.
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
         self.write_meta("purged", &Some(upto)).map_err(writing)?;
-        self.remove((Bound::Unbounded, Bound::Included(&key(upto.index)))).map_err(writing)
+        self.remove_up_to(upto.index).map_err(writing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster_datastore::MemoryStore;
+    use openraft::{CommittedLeaderId, EntryPayload};
+
+    /// Many entries go in several batches, and the power may fail between two.
+    #[test]
+    fn a_crash_while_entries_are_removed_leaves_no_hole() {
+        let end = 2 * STEP as u64 + 100;
+        let id = |index| LogId::new(CommittedLeaderId::new(1, Member::from(1)), index);
+        let memory = Arc::new(MemoryStore::new());
+        let log = LogStore::new(Arc::clone(&memory) as Arc<dyn Datastore>);
+        let entries = (0..end).map(|index| Entry { log_id: id(index), payload: EntryPayload::Blank });
+        log.write_entries(entries).expect("written");
+        memory.sync().expect("synced");
+        log.remove_from(50).expect("removed");
+
+        for batches in 0..=3 {
+            let log = LogStore::new(Arc::new(memory.crash_keeping(batches)));
+
+            assert!(log.check(None).is_ok(), "{:?} after {batches} batches", log.check(None));
+            let last = log.state().expect("read").last_log_id.map(|id| id.index);
+            assert_eq!(last == Some(49), batches == 3, "{last:?} after {batches} batches");
+        }
     }
 }

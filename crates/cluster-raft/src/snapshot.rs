@@ -121,7 +121,8 @@ impl SnapshotFile {
         self.number
     }
 
-    fn remove(&self) -> Result<(), StoreError> {
+    /// Removes its pieces. Nobody may take it for the one that counts.
+    pub(crate) fn remove(&self) -> Result<(), StoreError> {
         for piece in 0..self.pieces {
             let mut batch = Batch::new();
             batch.delete(Table::RaftMeta, piece_key(self.number, piece));
