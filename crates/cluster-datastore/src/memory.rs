@@ -6,7 +6,7 @@ use cluster_types::store::{Batch, Change, Datastore, DatastoreRead, Row, StoreEr
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 type Rows = BTreeMap<Bytes, Bytes>;
 type Tables = BTreeMap<Table, Arc<Rows>>;
@@ -14,7 +14,11 @@ type Tables = BTreeMap<Table, Arc<Rows>>;
 /// A datastore in memory. It is emptied by [`crash`](Self::crash) of everything that was not synced.
 pub struct MemoryStore {
     inner: RwLock<Inner>,
+    /// What is done in the midst of the next sync.
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct Inner {
@@ -45,7 +49,8 @@ impl MemoryStore {
     }
 
     fn holding(tables: Tables) -> Self {
-        Self { inner: RwLock::new(Inner { visible: tables.clone(), durable: tables, ..Inner::default() }) }
+        let inner = RwLock::new(Inner { visible: tables.clone(), durable: tables, ..Inner::default() });
+        Self { inner, meanwhile: Mutex::default() }
     }
 
     /// Loses power: the new store holds what was synced and nothing else; this one is closed from now on.
@@ -88,6 +93,11 @@ impl MemoryStore {
     /// stays undurable until one succeeds.
     pub fn break_syncs(&self, error: Option<StoreError>) {
         self.write_lock().faults.sync = error;
+    }
+
+    /// Does this in the midst of the next sync, as other threads do things while a disk is waited for.
+    pub fn during_next_sync(&self, meanwhile: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(meanwhile));
     }
 
     /// Number of batches written so far.
@@ -200,6 +210,10 @@ impl Datastore for MemoryStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
+        let meanwhile = self.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut inner = self.write_lock();
         inner.usable(inner.faults.sync.as_ref())?;
         for batch in std::mem::take(&mut inner.unsynced) {

@@ -82,6 +82,7 @@ pub(super) struct TrackerShell {
     pub(super) progress: Arc<Progresses>,
     /// Whether every pin has its row: not before the first comparison, and not while missed changes are looked for.
     pub(super) compared: AtomicBool,
+    /// By which work is given up that is to be begun, or under way.
     aborts: Mutex<BTreeMap<OpId, CancellationToken>>,
     tasks: Mutex<Option<TaskScope>>,
 }
@@ -117,14 +118,17 @@ impl TrackerShell {
     /// Gives events to the machine, writes what it records, and begins what it may.
     pub(super) fn apply(self: &Arc<Self>, events: impl IntoIterator<Item = Event>) -> Result<(), StoreError> {
         let mut effects = Vec::new();
-        {
+        let stepped = {
             let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
-            self.record(&mut machine, events, &mut effects)?;
-            if self.is_running() {
-                machine.begin(self.now(), &*self.parts.store, &mut effects)?;
+            let mut stepped = self.record(&mut machine, events, &mut effects);
+            if stepped.is_ok() && self.is_running() {
+                stepped = machine.begin(self.now(), &*self.parts.store, &mut effects);
             }
-        }
-        self.carry_out_all(effects)
+            self.expect_work(&effects);
+            stepped
+        };
+        // Also after an error: the machine counts on what it said before.
+        self.carry_out_all(effects).and(stepped)
     }
 
     /// Steps and writes; leaves the other effects to the caller.
@@ -159,6 +163,7 @@ impl TrackerShell {
             match (effect, &durable) {
                 (Effect::Sync, _) => durable = self.parts.store.sync(),
                 (Effect::Start(op, ..), Err(error)) => {
+                    self.aborts.lock().unwrap_or_else(PoisonError::into_inner).remove(&op);
                     let message = format!("not begun: the status index cannot be made durable: {error}");
                     failed.push(Event::Done(op, Err(Failure { message })));
                 }
@@ -171,6 +176,16 @@ impl TrackerShell {
             self.record(&mut machine, failed, &mut Vec::new())?;
         }
         durable
+    }
+
+    /// Makes it possible to give work up before it was begun: others step the machine while this step is carried out.
+    fn expect_work(&self, effects: &[Effect]) {
+        let mut aborts = self.aborts.lock().unwrap_or_else(PoisonError::into_inner);
+        for effect in effects {
+            if let Effect::Start(op, ..) = effect {
+                aborts.insert(*op, CancellationToken::new());
+            }
+        }
     }
 
     fn is_running(&self) -> bool {
@@ -190,8 +205,8 @@ impl TrackerShell {
     }
 
     fn begin_work(self: &Arc<Self>, op: OpId, kind: Kind, cid: Cid) {
-        let token = CancellationToken::new();
-        self.aborts.lock().unwrap_or_else(PoisonError::into_inner).insert(op, token.clone());
+        let token = self.aborts.lock().unwrap_or_else(PoisonError::into_inner).get(&op).cloned();
+        let Some(token) = token else { return }; // It was given up meanwhile.
         let this = Arc::clone(self);
         let work = async move {
             let Some(result) = token.run_until_cancelled(this.work(kind, &cid)).await else { return };

@@ -226,6 +226,39 @@ async fn pins_without_rows_are_listed_as_queued_before_the_first_comparison() {
     }
 }
 
+/// Work is begun once its record is durable. What was given up until then was begun all the same, and ended after what was
+/// wanted instead: the daemon held what belongs to others, or let go of what it should hold.
+#[tokio::test]
+async fn work_that_is_given_up_before_it_begins_does_not_begin() {
+    let world = World::new();
+    let (tracker, tasks) = world.start(on_disk).await;
+    world.consensus.log_pin(pin(2, "p")).await.expect("pinned");
+    eventually("it works", || world.daemon.holds(&cid(2)).is_some()).await;
+
+    let mut elsewhere = pin(1, "p");
+    elsewhere.allocations = vec![PeerId::random()];
+    (elsewhere.options.replication_factor_min, elsewhere.options.replication_factor_max) = (1, 1);
+    let (state, order, clock) = (Arc::clone(&world.consensus), Arc::clone(&tracker), Arc::clone(&world.clock));
+    let given_to_others = move || {
+        clock.advance(Duration::from_millis(1));
+        state.change(PinsetChange::Pinned(Arc::new(elsewhere.clone()))).expect("changed");
+        order.track(elsewhere).now_or_never().expect("at once").expect("tracked");
+    };
+    world.store.during_next_sync(given_to_others);
+    // No two items are due in the same moment.
+    world.clock.advance(Duration::from_millis(1));
+    world.consensus.log_pin(pin(1, "p")).await.expect("pinned");
+    let asked = |call: String| world.daemon.world().calls.contains(&call);
+    eventually("it is let go of", || asked(format!("unpin {}", cid(1)))).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+
+    assert!(!asked(format!("pin {}", cid(1))), "{:?}", world.daemon.world().calls);
+    assert_eq!(tracker.status(&cid(1)).await.status.status, TrackerStatus::REMOTE);
+    tasks.stop().await;
+}
+
 /// Items wait in the order in which they are due, and are listed in that of their names: other peers merge such lists.
 #[tokio::test]
 async fn what_failed_is_listed_in_the_listing_order_with_what_is_to_be_unpinned() {
