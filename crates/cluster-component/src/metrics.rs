@@ -183,7 +183,12 @@ impl Observed {
 
     /// Notes down how long something took.
     pub fn took(&self, time: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).observe(micros(time));
+        self.saw(micros(time));
+    }
+
+    /// Notes down how large something was.
+    pub fn saw(&self, size: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).observe(size);
     }
 
     /// What was seen so far.
@@ -200,6 +205,30 @@ pub struct CallBytes {
     pub received: Distribution,
     /// Sent with each call.
     pub sent: Distribution,
+}
+
+/// What a request to the IPFS daemon came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DaemonCall {
+    /// The status of the answer; 500 if there was none, as the reference has it.
+    pub status: u16,
+    /// How long it took to the end of the answer, or until that was given up.
+    pub took: Duration,
+    /// Bytes of the request's body.
+    pub sent: u64,
+    /// Bytes of the answer's body.
+    pub received: u64,
+}
+
+/// Requests to the IPFS daemon whose answers had one status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DaemonCalls {
+    /// How long they took.
+    pub times: Distribution,
+    /// Bytes sent with each.
+    pub sent: Distribution,
+    /// Bytes received with each.
+    pub received: Distribution,
 }
 
 /// What a request was: its route (a name of a closed set), method and status.
@@ -253,7 +282,11 @@ pub struct Metrics {
     pub blocks_added_bytes: Counter,
     /// What the daemon has pinned, as far as this peer saw.
     pub ipfs_pins: Gauge,
-    /// Requests of the APIs that are being answered, to the end of their answers.
+    /// Bytes of the bodies of requests to APIs, proxy and gateway.
+    pub request_bytes: Observed,
+    /// Bytes of the bodies of their answers.
+    pub response_bytes: Observed,
+    /// Requests that are being answered, to the end of their answers.
     pub requests_in_flight: Arc<Gauge>,
     /// Calls of other peers that are being answered.
     pub calls_answering: Arc<Gauge>,
@@ -270,6 +303,8 @@ pub struct Metrics {
     /// Since when the oldest head is being followed, if one is.
     following_since: Mutex<Option<Instant>>,
     requests: Mutex<BTreeMap<RequestKind, Distribution>>,
+    /// By status, of which there are less than a thousand.
+    daemon: Mutex<BTreeMap<u16, DaemonCalls>>,
     calls: Mutex<BTreeMap<CallKind, Distribution>>,
     bytes: Mutex<BTreeMap<&'static str, CallBytes>>,
 }
@@ -284,6 +319,8 @@ impl Default for Metrics {
             blocks_added: Counter::default(),
             blocks_added_bytes: Counter::default(),
             ipfs_pins: Gauge::default(),
+            request_bytes: Observed::of(&SIZES),
+            response_bytes: Observed::of(&SIZES),
             requests_in_flight: Arc::default(),
             calls_answering: Arc::default(),
             calls_asking: Arc::default(),
@@ -293,6 +330,7 @@ impl Default for Metrics {
             convergence: Observed::of(&TIMES),
             following_since: Mutex::default(),
             requests: Mutex::default(),
+            daemon: Mutex::default(),
             calls: Mutex::default(),
             bytes: Mutex::default(),
         }
@@ -306,6 +344,26 @@ impl Metrics {
         if requests.len() < KINDS_MAX || requests.contains_key(&kind) {
             requests.entry(kind).or_insert_with(|| Distribution::of(&TIMES)).observe(micros(took));
         }
+    }
+
+    /// Notes down a request to the IPFS daemon.
+    pub fn daemon_call(&self, call: DaemonCall) {
+        let none = || DaemonCalls {
+            times: Distribution::of(&TIMES),
+            sent: Distribution::of(&SIZES),
+            received: Distribution::of(&SIZES),
+        };
+        let mut calls = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_status = calls.entry(call.status).or_insert_with(none);
+        of_status.times.observe(micros(call.took));
+        of_status.sent.observe(call.sent);
+        of_status.received.observe(call.received);
+    }
+
+    /// All requests to the IPFS daemon so far, by the status of their answers.
+    #[must_use]
+    pub fn daemon_calls(&self) -> BTreeMap<u16, DaemonCalls> {
+        self.daemon.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes down a call between this peer and another.

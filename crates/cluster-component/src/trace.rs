@@ -3,6 +3,9 @@
 //! Calls between peers have no room for the context of a trace, and pins travel by themselves. So the trace of a pin follows
 //! from what every peer knows of it: its CID and the second in which it was made. All spans about it fall into one trace,
 //! whichever peer they are of, and every peer knows the name of the span that they hang from.
+//!
+//! A call to another peer is a part of the request that it was made for. Which trace a request is of may be known only when
+//! it is over, so the spans of its calls are kept until then.
 
 use crate::ports::Clock;
 use cluster_types::{Cid, Pin, Timestamp};
@@ -10,7 +13,10 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// Most spans of calls that are kept for one request: a call to each member of a large cluster. Those beyond are not told.
+const CALLS_MAX: usize = 512;
 
 /// Names a trace: 16 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,7 +64,7 @@ pub enum SpanKind {
     Internal,
     /// Answering somebody outside.
     Server,
-    /// Asking somebody outside: the IPFS daemon.
+    /// Asking somebody outside: the IPFS daemon, or another peer.
     Client,
 }
 
@@ -129,6 +135,8 @@ impl fmt::Debug for Tracer {
 pub struct Begun {
     tracer: Arc<Inner>,
     span: Span,
+    /// What it was done for, where that decides which trace it is of.
+    request: Option<Arc<Request>>,
 }
 
 impl fmt::Debug for Begun {
@@ -171,25 +179,54 @@ impl Tracer {
             link: None,
             error: None,
         };
-        Some(Begun { tracer: Arc::clone(inner), span })
+        Some(Begun { tracer: Arc::clone(inner), span, request: None })
     }
 
-    /// A request from outside begins; `None` if nobody wants to know of any.
+    /// Begins a call to another peer: a part of the request that is being answered, or of a trace of its own. `None` if
+    /// nobody wants to know.
+    #[must_use]
+    pub fn call(&self, name: impl FnOnce() -> String) -> Option<Begun> {
+        let inner = self.0.as_ref()?;
+        let now = inner.now();
+        let (id, request) = (inner.name(now), request());
+        let trace = request.as_ref().map_or_else(|| inner.own(b"call", id), |request| request.own);
+        if request.is_none() && !inner.recorder.wants(&trace) {
+            return None;
+        }
+        let span = Span {
+            trace,
+            id,
+            parent: request.as_ref().map(|request| request.id),
+            name: name(),
+            kind: SpanKind::Client,
+            begun: now,
+            ended: now,
+            attributes: Vec::new(),
+            link: None,
+            error: None,
+        };
+        Some(Begun { tracer: Arc::clone(inner), span, request })
+    }
+
+    /// A request from outside begins, of a client or of another peer; `None` if nobody wants to know of any.
     #[must_use]
     pub fn request(&self) -> Option<Arc<Request>> {
         let inner = self.0.as_ref()?;
         let begun = inner.now();
-        Some(Arc::new(Request { id: inner.name(begun), begun, about: OnceLock::new() }))
+        let id = inner.name(begun);
+        let (own, calls) = (inner.own(b"request", id), Mutex::new(Some(Vec::new())));
+        Some(Arc::new(Request { id, begun, own, about: OnceLock::new(), calls }))
     }
 
     /// A request was answered. It is of the trace of the pin that it was about, or of one of its own.
     pub fn answered(&self, request: &Request, told: Answered) {
         let Some(inner) = &self.0 else { return };
-        let own = || TraceId(digest(&[b"request", &inner.peer, &request.id.0]));
-        let trace = request.about.get().copied().unwrap_or_else(own);
+        let trace = request.trace();
+        let calls = request.calls.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
         if !inner.recorder.wants(&trace) {
             return;
         }
+        calls.into_iter().for_each(|call| inner.recorder.record(Span { trace, ..call }));
         let Answered { name, attributes, link, error } = told;
         inner.recorder.record(Span {
             trace,
@@ -214,6 +251,11 @@ impl Inner {
     fn name(&self, now: Timestamp) -> SpanId {
         let number = self.named.fetch_add(1, Ordering::Relaxed);
         SpanId(digest(&[b"span", &self.peer, &now.unix_nanos().to_be_bytes(), &number.to_be_bytes()]))
+    }
+
+    /// The trace of something that is about no pin.
+    fn own(&self, what: &[u8], id: SpanId) -> TraceId {
+        TraceId(digest(&[what, &self.peer, &id.0]))
     }
 }
 
@@ -246,7 +288,13 @@ impl Begun {
     pub fn end<T, E: fmt::Display>(mut self, result: &Result<T, E>) {
         self.span.error = result.as_ref().err().map(ToString::to_string);
         self.span.ended = self.tracer.now();
-        self.tracer.recorder.record(self.span);
+        let told = match self.request {
+            Some(request) => request.keep(self.span),
+            None => Some(self.span),
+        };
+        if let Some(span) = told.filter(|span| self.tracer.recorder.wants(&span.trace)) {
+            self.tracer.recorder.record(span);
+        }
     }
 }
 
@@ -262,10 +310,28 @@ pub fn end<T, E: fmt::Display>(span: Option<Begun>, result: &Result<T, E>) {
 pub struct Request {
     id: SpanId,
     begun: Timestamp,
+    /// The trace that it is of if it is about no pin.
+    own: TraceId,
     about: OnceLock<TraceId>,
+    /// Calls that were made for it; `None` once it was answered, from when on calls are told at once.
+    calls: Mutex<Option<Vec<Span>>>,
 }
 
 impl Request {
+    fn trace(&self) -> TraceId {
+        self.about.get().copied().unwrap_or(self.own)
+    }
+
+    /// Keeps a span until the request is answered; if it was, returns it as it is to be told.
+    fn keep(&self, span: Span) -> Option<Span> {
+        match self.calls.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            None => return Some(Span { trace: self.trace(), ..span }),
+            Some(calls) if calls.len() < CALLS_MAX => calls.push(span),
+            Some(_) => {}
+        }
+        None
+    }
+
     /// Whether it is about this trace, as it is from now on if it was about none.
     fn is_about(&self, trace: TraceId) -> bool {
         *self.about.get_or_init(|| trace) == trace
@@ -275,7 +341,7 @@ impl Request {
 /// How a request was answered.
 #[derive(Debug, Default)]
 pub struct Answered {
-    /// Method and route.
+    /// Method and route; of a call of another peer, `rpc/` and the row of the table.
     pub name: String,
     /// What else is known.
     pub attributes: Vec<(&'static str, Value)>,
@@ -383,10 +449,42 @@ mod tests {
         assert!(tracer.begin(trace, "x", SpanKind::Internal).expect("wanted").id() != spans[0].id);
     }
 
+    /// Calls are made before a request is known to be about a pin, and behind its answer when that is a stream.
+    #[tokio::test]
+    async fn calls_are_of_the_trace_of_the_request_that_they_were_made_for() {
+        let kept = Arc::new(Kept::default());
+        let tracer = Tracer::new(Arc::clone(&kept) as _, Arc::new(Fixed), &PeerId::random());
+        let (trace, ok) = (TraceId::of_pin(&pin(7, 0)), Ok::<(), String>(()));
+        let begin = |name: &'static str| tracer.call(|| name.to_owned()).expect("wanted");
+
+        let request = tracer.request().expect("tracing is on");
+        let late = within(Some(Arc::clone(&request)), async {
+            begin("before").end(&ok);
+            tracer.root(trace, "cluster/Pin").expect("wanted").end(&ok);
+            (0..2 * CALLS_MAX).for_each(|_| begin("many").end(&ok));
+            begin("late")
+        })
+        .await;
+        tracer.answered(&request, Answered::default());
+        late.end(&Err::<(), _>("gone"));
+        begin("alone").end(&ok);
+
+        let spans = kept.0.lock().expect("kept");
+        let of = |name: &str| spans.iter().filter(|span| span.name == name).collect::<Vec<_>>();
+        for name in ["before", "late"] {
+            assert_eq!((of(name)[0].trace, of(name)[0].parent), (trace, Some(request.id)), "{name}");
+        }
+        assert_eq!(of("late")[0].error.as_deref(), Some("gone"));
+        assert_eq!(of("before").len() + of("many").len(), CALLS_MAX);
+        assert!(of("alone")[0].trace != trace && of("alone")[0].parent.is_none());
+    }
+
     #[test]
     fn without_a_recorder_nothing_begins() {
         let tracer = Tracer::default();
-        assert!(tracer.root(TraceId::of_pin(&pin(7, 0)), "x").is_none() && tracer.request().is_none());
+        let trace = TraceId::of_pin(&pin(7, 0));
+        assert!(tracer.root(trace, "x").is_none() && tracer.request().is_none());
+        assert!(tracer.call(|| unreachable!("nobody asks for a name")).is_none());
     }
 
     #[test]

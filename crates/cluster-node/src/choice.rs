@@ -4,6 +4,7 @@ use cluster_component::component::{IpfsConnector, PinAllocator, State};
 use cluster_component::config::{ComponentConfig, ConfigError, Document, Environment, Section};
 use cluster_component::content::Content;
 use cluster_component::errors::{StartError, StateError};
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::LocalBlocks;
 use cluster_component::rpc::Rpc;
 use cluster_embedded::{Embedded, EmbeddedConfig};
@@ -68,10 +69,15 @@ impl ConnectorChoice {
         }
     }
 
-    pub(crate) fn build(&self, rpc: Rpc, embedded: cluster_embedded::Parts) -> Result<BuiltConnector, StartError> {
+    pub(crate) fn build(
+        &self,
+        rpc: Rpc,
+        metrics: Arc<Metrics>,
+        embedded: cluster_embedded::Parts,
+    ) -> Result<BuiltConnector, StartError> {
         match self.clone() {
             Self::IpfsHttp(config) => {
-                let parts = cluster_ipfs::Parts { rpc, clock: embedded.clock };
+                let parts = cluster_ipfs::Parts { rpc, clock: embedded.clock, metrics };
                 let connector = Arc::new(IpfsHttp::new(config, parts)?);
                 Ok(BuiltConnector { connector, gateway: None, content: None, blocks: None })
             }

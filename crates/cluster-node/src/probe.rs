@@ -12,7 +12,8 @@ use std::sync::Arc;
 /// # Errors
 /// Why it does not answer.
 pub async fn daemon(config: IpfsHttpConfig) -> Result<(), String> {
-    let parts = cluster_ipfs::Parts { rpc: Rpc::new(PeerId::random()), clock: Arc::new(SystemClock::new()) };
+    let (rpc, clock) = (Rpc::new(PeerId::random()), Arc::new(SystemClock::new()));
+    let parts = cluster_ipfs::Parts { rpc, clock, metrics: Arc::default() };
     let connector = IpfsHttp::new(config, parts).map_err(|e| e.to_string())?;
     connector.id().await.map(drop).map_err(|e| e.to_string())
 }

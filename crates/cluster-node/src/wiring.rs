@@ -165,6 +165,9 @@ impl Node {
         }
         let traces = traces(&configuration, me)?;
         let tracer = tracer(traces.as_ref(), &(Arc::clone(&clock) as Arc<dyn Clock>), &me);
+        if traces.is_some() {
+            rpc.trace(tracer.clone());
+        }
         let metrics = Arc::new(Metrics::default());
         let inner = Arc::clone(&store) as Arc<dyn Datastore>;
         let datastore = Arc::new(MeteredStore { inner, metrics: Arc::clone(&metrics) });
@@ -216,7 +219,8 @@ impl Node {
         if let Some(address) = gateway
             && let Some(content) = content.clone()
         {
-            let gateway = Gateway::bind(&address, content).await?;
+            let gateway = Gateway::bind(&address, content, Arc::clone(&metrics)).await?;
+            let gateway = gateway.traced(base.tracer.clone());
             self.gateway = gateway.listen_addrs().pop();
             self.apis.push(Arc::new(gateway));
         }
@@ -232,7 +236,8 @@ impl Node {
         }
         if let Some(config) = &configuration.ipfsproxy {
             let clock = Arc::clone(&base.clock);
-            let parts = ipfsproxy::Parts { rpc: base.rpc.clone(), adder, clock, content };
+            let (metrics, tracer) = (Arc::clone(&metrics), base.tracer.clone());
+            let parts = ipfsproxy::Parts { rpc: base.rpc.clone(), adder, clock, content, metrics, tracer };
             self.apis.push(Arc::new(IpfsProxy::bind(config, folder.path(), parts).await?));
         }
         if let Some(config) = &configuration.pinsvcapi {
@@ -508,7 +513,7 @@ fn connector(
         exchange: Some(Arc::clone(&base.exchange) as Arc<dyn BlockExchange>),
         wanted: Some(Wanted { pinset: consensus.state(), me: base.me }),
     };
-    configuration.connector.build(base.rpc.clone(), embedded)
+    configuration.connector.build(base.rpc.clone(), Arc::clone(&base.metrics), embedded)
 }
 
 fn tracker(

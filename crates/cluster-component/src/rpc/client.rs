@@ -2,17 +2,22 @@
 
 use super::error::{RpcError, RpcErrorKind};
 use super::method::{Method, MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
+use super::table::Consensus;
 use crate::PageStream;
 use crate::component;
 use crate::metrics::{CallKind, CallSide, Held, Metrics};
 use crate::ports::{Clock, Wire};
+use crate::trace::{self, Begun, Tracer, Value};
 use cluster_types::PeerId;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+
+/// The row that is told of by its figures alone: Raft's own messages, which are many a second.
+const NOT_TRACED: &str = <Consensus::Message as Method>::INFO.name;
 
 /// One handle for each component of a running peer that rows of the table call.
 #[allow(missing_debug_implementations)] // The components are traits that need not show themselves.
@@ -92,6 +97,8 @@ struct Inner {
     closed: RwLock<BTreeSet<&'static str>>,
     /// Where calls from and to other peers are counted.
     metrics: RwLock<Option<Arc<Metrics>>>,
+    /// What tells of these calls. Not set while nobody wants to know, which costs a call one load.
+    tracer: OnceLock<Tracer>,
 }
 
 impl fmt::Debug for Rpc {
@@ -117,19 +124,52 @@ impl Timer {
     }
 }
 
-/// The pages, whose end is the end of the call.
-fn timed_pages<T: Send + 'static>(pages: PageStream<T, RpcError>, timer: Option<Timer>) -> PageStream<T, RpcError> {
-    let Some(timer) = timer else { return pages };
-    stream::unfold((pages, Some(timer)), |(mut pages, mut timer)| async move {
-        let page = pages.next().await;
-        if !matches!(page, Some(Ok(_)))
-            && let Some(timer) = timer.take()
-        {
-            timer.end(page.is_none());
+/// A call to another peer that is followed to its end. Dropped without its end it tells nothing.
+struct Asking {
+    timer: Option<Timer>,
+    span: Option<Begun>,
+}
+
+impl Asking {
+    fn end<T>(self, result: &Result<T, RpcError>) {
+        if let Some(timer) = self.timer {
+            timer.end(result.is_ok());
         }
-        page.map(|page| (page, (pages, timer)))
+        let kind = |span: Begun| match result {
+            Err(error) => span.with("error.type", Value::Text(error.kind.word().to_owned())),
+            Ok(_) => span,
+        };
+        trace::end(self.span.map(kind), result);
+    }
+}
+
+/// The pages, whose end is the end of the call.
+fn followed_pages<T: Send + 'static>(pages: PageStream<T, RpcError>, asking: Asking) -> PageStream<T, RpcError> {
+    if asking.timer.is_none() && asking.span.is_none() {
+        return pages;
+    }
+    stream::unfold((pages, Some(asking)), |(mut pages, mut asking)| async move {
+        let page = pages.next().await;
+        if let Some(end) = page.as_ref().map_or(Some(&Ok(Vec::new())), |page| page.is_err().then_some(page))
+            && let Some(asking) = asking.take()
+        {
+            asking.end(end);
+        }
+        page.map(|page| (page, (pages, asking)))
     })
     .boxed()
+}
+
+/// What spans of both sides tell of a call, by OpenTelemetry's names; `peer` is the other side.
+pub(super) fn told_of(method: &str, peer: &PeerId) -> Vec<(&'static str, Value)> {
+    let (service, name) = method.split_once('.').unwrap_or(("", method));
+    let text = |text: &str| Value::Text(text.to_owned());
+    vec![
+        ("rpc.system", text("gorpc")),
+        ("rpc.service", text(service)),
+        ("rpc.method", text(name)),
+        ("peer", Value::Text(peer.to_string())),
+    ]
 }
 
 impl Rpc {
@@ -147,7 +187,18 @@ impl Rpc {
 
     fn with(me: PeerId, others: Option<Arc<dyn Others>>) -> Self {
         let (wire, components, closed) = (RwLock::new(None), RwLock::new(None), RwLock::default());
-        Self(Arc::new(Inner { me, others, wire, components, closed, metrics: RwLock::default() }))
+        let (metrics, tracer) = (RwLock::default(), OnceLock::new());
+        Self(Arc::new(Inner { me, others, wire, components, closed, metrics, tracer }))
+    }
+
+    /// From here on calls from and to other peers are told to this tracer; only the first that is given counts.
+    pub fn trace(&self, tracer: Tracer) {
+        let _first = self.0.tracer.set(tracer); // There is one for each peer.
+    }
+
+    /// Whom calls of this row are told to, if to anybody.
+    pub(super) fn tracer(&self, method: &'static str) -> Option<&Tracer> {
+        self.0.tracer.get().filter(|_| method != NOT_TRACED)
     }
 
     /// From here on calls from and to other peers are counted.
@@ -167,6 +218,28 @@ impl Rpc {
         if let Some(timer) = timer {
             timer.end(result.is_ok());
         }
+        result
+    }
+
+    /// Begins to follow a call to another peer.
+    fn asking(&self, method: &'static str, peer: &PeerId) -> Asking {
+        let begin = |tracer: &Tracer| {
+            let begun = tracer.call(|| format!("rpc/{method}"))?;
+            Some(told_of(method, peer).into_iter().fold(begun, |begun, (key, value)| begun.with(key, value)))
+        };
+        Asking { timer: self.timer(method, CallSide::Asked), span: self.tracer(method).and_then(begin) }
+    }
+
+    /// Does work of a call to another peer, and tells of it. Nothing is told of work that is given up.
+    async fn followed<T>(
+        &self,
+        method: &'static str,
+        peer: PeerId,
+        work: impl Future<Output = Result<T, RpcError>>,
+    ) -> Result<T, RpcError> {
+        let asking = self.asking(method, &peer);
+        let result = work.await;
+        asking.end(&result);
         result
     }
 
@@ -247,7 +320,7 @@ impl Rpc {
     pub async fn call<M: UnaryMethod>(&self, target: Target, req: M::Req) -> Result<M::Resp, RpcError> {
         match self.at(target, M::INFO).await? {
             At::Here(components) => M::run(components, req).await,
-            At::Peer(peer) => self.timed(M::INFO.name, CallSide::Asked, self.ask::<M>(peer, req)).await,
+            At::Peer(peer) => self.followed(M::INFO.name, peer, self.ask::<M>(peer, req)).await,
         }
     }
 
@@ -258,8 +331,8 @@ impl Rpc {
             match this.at(target, M::INFO).await {
                 Ok(At::Here(components)) => M::run(components, req),
                 Ok(At::Peer(peer)) => {
-                    let timer = this.timer(M::INFO.name, CallSide::Asked);
-                    timed_pages(this.ask_stream::<M>(peer, req), timer)
+                    let asking = this.asking(M::INFO.name, &peer);
+                    followed_pages(this.ask_stream::<M>(peer, req), asking)
                 }
                 Err(error) => stream::iter([Err(error)]).boxed(),
             }
@@ -278,7 +351,7 @@ impl Rpc {
     ) -> Result<(), RpcError> {
         match self.at(target, M::INFO).await? {
             At::Here(components) => M::run(components, values).await,
-            At::Peer(peer) => self.timed(M::INFO.name, CallSide::Asked, self.send_up::<M>(peer, values)).await,
+            At::Peer(peer) => self.followed(M::INFO.name, peer, self.send_up::<M>(peer, values)).await,
         }
     }
 

@@ -24,6 +24,22 @@ pub enum RpcErrorKind {
     Failed,
 }
 
+impl RpcErrorKind {
+    /// A word for it, where errors are counted or told apart by programs.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::NoSuchMethod => "no_such_method",
+            Self::NotReady => "not_ready",
+            Self::Unreachable => "unreachable",
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Why a call failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

@@ -1,7 +1,7 @@
 //! Answers the calls of other peers.
 
 use super::bytes::{Counted, Passed};
-use super::client::{Components, Rpc};
+use super::client::{Components, Rpc, told_of};
 use super::codec::{HEAD_MAX, ReadError, Response, ServiceId, VALUE_MAX, Values};
 use super::error::{RpcError, RpcErrorKind};
 use super::method::{MethodInfo, Policy, StreamMethod, UnaryMethod, UploadMethod};
@@ -9,6 +9,7 @@ use super::table::SERVED;
 use crate::PageStream;
 use crate::metrics::CallSide;
 use crate::ports::{Clock, Duplex, sleep};
+use crate::trace::{self, Answered, Tracer, Value};
 use bytes::Bytes;
 use cluster_types::PeerId;
 use cluster_types::msgpack::{Malformed, Pack, Unpack};
@@ -80,6 +81,8 @@ struct Call {
     service: ServiceId,
     out: WriteHalf<Duplex>,
     clock: Arc<dyn Clock>,
+    /// What the caller was told instead of an answer, or behind a part of it.
+    failed: Option<RpcError>,
 }
 
 /// The caller went away or takes nothing: nobody is left to be told.
@@ -101,10 +104,10 @@ impl Rpc {
             Ok(service) => service,
             Err(error) => return tracing::debug!(%peer, %error, "a call without a head"),
         };
-        let mut call = Call { service, out, clock };
+        let mut call = Call { service, out, clock, failed: None };
         let done = match self.admit(&peer, &call.service) {
             Ok((components, row)) => {
-                let done = self.timed(row.info.name, CallSide::Answered, call.run(components, row, values)).await;
+                let done = self.run(&mut call, peer, components, row, values).await;
                 if let (Ok(()), Some(metrics)) = (&done, self.metrics()) {
                     metrics.call_bytes(row.info.name, passed.received(), passed.sent());
                 }
@@ -115,6 +118,26 @@ impl Rpc {
         if done.is_err() {
             tracing::trace!(%peer, method = call.service.method, "the caller went away");
         }
+    }
+
+    /// Runs a call that was let in, and tells of it. What it asks of other peers is told to be a part of it.
+    async fn run(
+        &self,
+        call: &mut Call,
+        peer: PeerId,
+        components: Arc<Components>,
+        row: &'static Served,
+        values: Values<ReadHalf<Duplex>>,
+    ) -> Result<(), Gone> {
+        let method = row.info.name;
+        let tracer = self.tracer(method);
+        let traced = tracer.and_then(Tracer::request);
+        let work = self.timed(method, CallSide::Answered, call.run(components, row, values));
+        let done = trace::within(traced.clone(), work).await;
+        if let (Some(tracer), Some(traced)) = (tracer, traced) {
+            tracer.answered(&traced, told(method, &peer, &done, call.failed.as_ref()));
+        }
+        done
     }
 
     /// What answers, if this peer may ask it.
@@ -226,6 +249,7 @@ impl Call {
     }
 
     async fn fail(&mut self, error: &RpcError) -> Result<(), Gone> {
+        self.failed = Some(error.clone());
         let head = Response::failure(self.service.clone(), error).to_msgpack();
         self.send(&[&head, &[0xc0]]).await
     }
@@ -249,6 +273,17 @@ impl Call {
         };
         within(&*self.clock, TRANSFER_MAX, sent).await.ok_or(Gone)?.map_err(|_| Gone)
     }
+}
+
+/// What the span of an answered call tells.
+fn told(method: &str, peer: &PeerId, done: &Result<(), Gone>, failed: Option<&RpcError>) -> Answered {
+    let mut attributes = told_of(method, peer);
+    if let Some(failed) = failed {
+        attributes.push(("error.type", Value::Text(failed.kind.word().to_owned())));
+    }
+    let gone = || done.is_err().then(|| "the caller went away".to_owned());
+    let error = failed.map(ToString::to_string).or_else(gone);
+    Answered { name: format!("rpc/{method}"), attributes, link: None, error }
 }
 
 fn invalid(error: Malformed) -> RpcError {

@@ -4,6 +4,7 @@ use super::*;
 use crate::errors::NetError;
 use crate::metrics::{CallKind, CallSide, Metrics};
 use crate::ports::{Clock, Duplex, Wire};
+use crate::trace::{Recorder, Span, SpanKind, TraceId, Tracer, Value};
 use cluster_types::{PeerId, PinInfo, TrackerStatus};
 use futures::StreamExt;
 use futures::executor::block_on;
@@ -196,6 +197,62 @@ fn calls_of_other_peers_are_counted_by_row_and_result() {
     let list = (kind("PinTracker.StatusAll", true), 1);
     assert_eq!(counts, [(kind("Cluster.ID", false), 1), (kind("Cluster.ID", true), 2), list]);
     assert_eq!(metrics.calls_asking.get(), 0);
+}
+
+/// Keeps the spans that it is told.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Span>>);
+
+impl Recorder for Kept {
+    fn wants(&self, _: &TraceId) -> bool {
+        true
+    }
+
+    fn record(&self, span: Span) {
+        self.0.lock().expect("no panic").push(span);
+    }
+}
+
+/// One span for each call that came to its end, in the order of the ends, and none for those that were given up.
+#[test]
+fn calls_to_other_peers_are_told_with_the_peer_and_what_became_of_them() {
+    let (kept, me, peer) = (Arc::new(Kept::default()), PeerId::random(), PeerId::random());
+    let tracer = Tracer::new(Arc::clone(&kept) as _, Arc::new(Still), &me);
+    let ask = |method: &str, note: &str| {
+        let (rpc, _) = among_recordings(recorded(method, note).1);
+        rpc.trace(tracer.clone());
+        rpc
+    };
+
+    block_on(ask("Cluster.ID", "").call::<Cluster::ID>(Target::Peer(peer), ())).expect("answered");
+    block_on(ask("Cluster.Pin", "authorization").call::<Cluster::ID>(Target::Peer(peer), ())).expect_err("refused");
+    for (method, note, pages) in [
+        ("PinTracker.StatusAll", "filter=pinned", usize::MAX),
+        ("PinTracker.StatusAll", "filter=pinned", 0),
+        ("Cluster.RecoverAllLocal", "handler returns error", usize::MAX),
+    ] {
+        let list = ask(method, note).stream::<PinTracker::StatusAll>(Target::Peer(peer), TrackerStatus::PINNED);
+        let _pages = block_on(list.take(pages).collect::<Vec<_>>());
+    }
+    let _not_bound = block_on(ask("Cluster.ID", "").call::<Cluster::ID>(Target::Local, ()));
+    let _message = block_on(ask("Cluster.ID", "").call::<Consensus::Message>(Target::Peer(peer), Default::default()));
+
+    let spans = kept.0.lock().expect("no panic");
+    let value = |span: &Span, key: &str| {
+        let found = span.attributes.iter().find(|(name, _)| *name == key);
+        found.map(|(_, value)| value.clone())
+    };
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    let told: Vec<_> = spans.iter().map(|span| (span.name.as_str(), value(span, "error.type"))).collect();
+    let expected = [
+        ("rpc/Cluster.ID", None),
+        ("rpc/Cluster.ID", text("unauthorized")),
+        ("rpc/PinTracker.StatusAll", None),
+        ("rpc/PinTracker.StatusAll", text("failed")),
+    ];
+    assert_eq!(told, expected);
+    assert!(spans.iter().all(|span| span.kind == SpanKind::Client && value(span, "peer") == text(&peer.to_string())));
+    assert_eq!(spans[3].error.as_deref(), Some("recover failed"));
 }
 
 #[test]

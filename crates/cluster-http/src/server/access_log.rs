@@ -2,7 +2,7 @@
 
 use super::body::{Aborted, ResponseBody};
 use bytes::Bytes;
-use cluster_component::metrics::Held;
+use cluster_component::metrics::{Held, Metrics};
 use http::{Method, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use std::fs::{File, OpenOptions};
@@ -65,7 +65,7 @@ impl AccessLog {
             status: 0,
             bytes: 0,
             begun: Instant::now(),
-            in_flight: None,
+            counted: None,
         }
     }
 }
@@ -80,13 +80,20 @@ pub(crate) struct Entry {
     status: u16,
     bytes: u64,
     begun: Instant,
-    in_flight: Option<Held>,
+    counted: Option<Counted>,
+}
+
+/// Where a request is counted.
+struct Counted {
+    metrics: Arc<Metrics>,
+    _in_flight: Held,
 }
 
 impl Entry {
-    /// Counts the request until its answer has been sent.
-    pub(crate) fn counted(mut self, in_flight: Held) -> Self {
-        self.in_flight = Some(in_flight);
+    /// Counts the request until its answer has been sent, and then the bytes of that.
+    pub(crate) fn counted(mut self, metrics: &Arc<Metrics>) -> Self {
+        let in_flight = Held::one(&metrics.requests_in_flight);
+        self.counted = Some(Counted { metrics: Arc::clone(metrics), _in_flight: in_flight });
         self
     }
 
@@ -99,6 +106,9 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if let Some(counted) = &self.counted {
+            counted.metrics.response_bytes.saw(self.bytes);
+        }
         match &self.log.file {
             None => tracing::info!(
                 target: "restapilog",

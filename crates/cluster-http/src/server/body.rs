@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use cluster_component::PageStream;
+use cluster_component::metrics::Metrics;
 use cluster_component::rpc::RpcError;
 use futures::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,6 +11,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Incoming;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
@@ -20,6 +22,9 @@ pub(crate) struct RequestBody {
     patience: Duration,
     /// Set while it is waited for.
     late: Option<Pin<Box<Sleep>>>,
+    /// What came of it so far, and where that is counted.
+    came: u64,
+    counted: Option<Arc<Metrics>>,
 }
 
 /// Why a request's body ended early.
@@ -36,7 +41,20 @@ pub(crate) enum BodyError {
 impl RequestBody {
     /// The patience is for each piece of it; zero is no limit.
     pub(super) fn new(body: Incoming, patience: Duration) -> Self {
-        Self { body, patience, late: None }
+        Self { body, patience, late: None, came: 0, counted: None }
+    }
+
+    /// Counts its bytes, once it was read or given up.
+    pub(super) fn count(&mut self, metrics: &Arc<Metrics>) {
+        self.counted = Some(Arc::clone(metrics));
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.counted {
+            metrics.request_bytes.saw(self.came);
+        }
     }
 }
 
@@ -47,6 +65,9 @@ impl Body for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.late = None;
+            if let Some(Ok(frame)) = &frame {
+                self.came += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)));
         }
         let patience = self.patience;

@@ -3,6 +3,7 @@
 mod access_log;
 mod body;
 mod connection;
+mod journal;
 mod listener;
 mod streams;
 mod tls;
@@ -12,6 +13,7 @@ pub use body::{Aborted, ResponseBody, buffered, empty, lines};
 pub(crate) use body::{BodyError, Ending, RequestBody, chunked, takes_trailers};
 pub(crate) use connection::{Handler, STALL};
 pub use connection::{Limits, serve, serve_tls};
+pub(crate) use journal::Journal;
 pub use listener::{BoundListener, ListenError, Listeners};
 pub use streams::{PROTOCOL as STREAMS_PROTOCOL, Streams};
 pub use tls::{Tls, TlsError};

@@ -1,10 +1,10 @@
 //! Answers: whole, or line by line; either way with what the daemon tells behind them.
 
+use super::figures::Followed;
 use bytes::{Buf, Bytes, BytesMut};
 use cluster_component::errors::ConnectorError;
 use http::{HeaderMap, Response};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 /// Most bytes of an answer that is read as a whole: a block is 2 MiB, or larger where the operator wants that.
@@ -14,7 +14,7 @@ const WHOLE_MAX: usize = 64 << 20;
 const LINE_MAX: usize = 1 << 20;
 
 /// Reads an answer as a whole. An error behind it is an error.
-pub(super) async fn read_whole(response: Response<Incoming>, shown: &str) -> Result<Bytes, ConnectorError> {
+pub(super) async fn read_whole(response: Response<Followed>, shown: &str) -> Result<Bytes, ConnectorError> {
     let broken = |e: &dyn std::fmt::Display| ConnectorError::Unavailable(format!("{shown}: the answer broke off: {e}"));
     let collected = Limited::new(response.into_body(), WHOLE_MAX).collect().await.map_err(|e| broken(&e))?;
     match collected.trailers().and_then(late_error) {
@@ -32,12 +32,12 @@ fn late_error(trailers: &HeaderMap) -> Option<String> {
 
 /// An answer read as it comes.
 pub(crate) struct Pieces {
-    body: Incoming,
+    body: Followed,
     shown: String,
 }
 
 impl Pieces {
-    pub(super) fn new(response: Response<Incoming>, shown: String) -> Self {
+    pub(super) fn new(response: Response<Followed>, shown: String) -> Self {
         Self { body: response.into_body(), shown }
     }
 
@@ -71,7 +71,7 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(response: Response<Incoming>, shown: String) -> Self {
+    pub(super) fn new(response: Response<Followed>, shown: String) -> Self {
         Self { pieces: Pieces::new(response, shown), bytes: BytesMut::new(), ended: false }
     }
 

@@ -3,14 +3,15 @@
 use super::address::NodeAddress;
 use super::answer::{Lines, Pieces, read_whole};
 use super::dial::{Socket, dial};
+use super::figures::{Asked, Followed};
 use bytes::Bytes;
 use cluster_component::errors::ConnectorError;
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::{Clock, sleep};
 use http::header::{CONTENT_TYPE, HOST, TE};
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -42,6 +43,7 @@ pub(crate) struct Daemon {
     client: Client<Dialer, RequestBody>,
     clock: Arc<dyn Clock>,
     failures: Arc<AtomicU32>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +58,12 @@ impl Daemon {
         let dialer = Dialer { address: Arc::clone(&address), clock: Arc::clone(&clock) };
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_MAX).set_host(false).build(dialer);
-        Self { address, client, clock, failures: Arc::default() }
+        Self { address, client, clock, failures: Arc::default(), metrics: Arc::default() }
+    }
+
+    /// Counts its requests there.
+    pub(crate) fn counted(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Calls; the answer is read as a whole.
@@ -121,7 +128,7 @@ impl Daemon {
         path: &str,
         content_type: Option<String>,
         body: RequestBody,
-    ) -> Result<Response<Incoming>, ConnectorError> {
+    ) -> Result<Response<Followed>, ConnectorError> {
         if self.failures.load(Ordering::Relaxed) > FAILURES_MAX {
             sleep(&*self.clock, Duration::from_secs(1)).await;
         }
@@ -137,11 +144,14 @@ impl Daemon {
         if let Some(content_type) = content_type {
             request = request.header(CONTENT_TYPE, content_type);
         }
-        let response = self.client.request(request.body(body).map_err(invalid)?).await.map_err(|error| {
+        let asked = Asked::new(Arc::clone(&self.metrics), Arc::clone(&self.clock));
+        let request = request.body(asked.sending(body)).map_err(invalid)?;
+        let response = self.client.request(request).await.map_err(|error| {
             self.failures.fetch_add(1, Ordering::Relaxed);
             ConnectorError::Unavailable(format!("{}: {}", self.shown(path), bottom(&error)))
         })?;
         self.failures.store(0, Ordering::Relaxed);
+        let response = asked.answered(response);
         if response.status().is_success() { Ok(response) } else { Err(refusal(path, response).await) }
     }
 }
@@ -151,7 +161,7 @@ pub(crate) fn no_body() -> RequestBody {
 }
 
 /// The daemon's own words, in the reference's frame.
-async fn refusal(path: &str, response: Response<Incoming>) -> ConnectorError {
+async fn refusal(path: &str, response: Response<Followed>) -> ConnectorError {
     let code = response.status().as_u16();
     let body = match read_whole(response, path).await {
         Ok(body) => body,

@@ -4,6 +4,7 @@ mod address;
 mod answer;
 mod call;
 mod dial;
+mod figures;
 
 pub(crate) use address::{NodeAddress, check_syntax};
 pub(crate) use answer::{Lines, Pieces};

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use cluster_component::PageStream;
 use cluster_component::component::{Blocks, Component, IpfsConnector, ProgressSink};
 use cluster_component::errors::{ConnectorError, StartError};
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::{Clock, sleep};
 use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
 use cluster_component::tasks::TaskScope;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub rpc: Rpc,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Where requests to the daemon are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The connector.
@@ -121,7 +124,7 @@ impl IpfsHttp {
         let address = NodeAddress::parse(&config.node_multiaddress)
             .map_err(|reason| StartError { component: "ipfshttp", reason })?;
         let (ready, _) = watch::channel(false);
-        let daemon = Daemon::new(address, Arc::clone(&parts.clock));
+        let daemon = Daemon::new(address, Arc::clone(&parts.clock)).counted(parts.metrics);
         Ok(Self {
             config,
             daemon,

@@ -126,7 +126,7 @@ async fn serve() -> Served {
     let node = Embedded::open(EmbeddedConfig::default(), parts).expect("opened");
     node.block_put(stream::iter(content.0.into_iter().map(Ok)).boxed()).await.expect("stored");
     let any: Multiaddr = "/ip4/127.0.0.1/tcp/0".parse().expect("an address");
-    let gateway = Arc::new(Gateway::bind(&any, node.content()).await.expect("bound"));
+    let gateway = Arc::new(Gateway::bind(&any, node.content(), Arc::default()).await.expect("bound"));
     let address = gateway.listen_addrs()[0].to_string();
     let port = address.rsplit('/').next().expect("a port");
     let tasks = TaskScope::new(Arc::new(TokioSpawn));

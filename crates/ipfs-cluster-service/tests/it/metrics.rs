@@ -5,13 +5,13 @@ use crate::peer::{DEADLINE, Peer, free_port, init};
 use crate::place::Place;
 use crate::raft::cid;
 use cluster_testkit::kubo::FakeKubo;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
 /// The metrics of the cluster that the reference has, with their kinds.
-const OF_THE_REFERENCE: [(&str, &str); 16] = [
+const OF_THE_REFERENCE: [(&str, &str); 26] = [
     ("pins", "gauge"),
     ("pins_pin_queued", "gauge"),
     ("pins_pinning", "gauge"),
@@ -28,11 +28,27 @@ const OF_THE_REFERENCE: [(&str, &str); 16] = [
     ("gorpc_libp2p_io_server_server_latency", "histogram"),
     ("gorpc_libp2p_io_server_received_bytes_per_rpc", "histogram"),
     ("gorpc_libp2p_io_server_sent_bytes_per_rpc", "histogram"),
+    ("opencensus_io_http_client_completed_count", "counter"),
+    ("opencensus_io_http_client_received_bytes", "histogram"),
+    ("opencensus_io_http_client_roundtrip_latency", "histogram"),
+    ("opencensus_io_http_client_sent_bytes", "histogram"),
+    ("opencensus_io_http_server_latency", "histogram"),
+    ("opencensus_io_http_server_request_bytes", "histogram"),
+    ("opencensus_io_http_server_request_count", "counter"),
+    ("opencensus_io_http_server_request_count_by_method", "counter"),
+    ("opencensus_io_http_server_response_bytes", "histogram"),
+    ("opencensus_io_http_server_response_count_by_status_code", "counter"),
 ];
 
 fn get(port: u16, path: &str) -> String {
+    ask(port, "GET", path)
+}
+
+fn ask(port: u16, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).expect("sent");
+    stream
+        .write_all(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .expect("sent");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     text
@@ -47,11 +63,19 @@ fn proc_metrics_have_the_names_of_the_reference_and_count_what_happens() {
     let file = home.path().join("service.json");
     let free = free_port();
     let text = std::fs::read_to_string(&file).expect("a configuration");
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    let listen = config["api"]["ipfsproxy"]["listen_multiaddress"].as_str().expect("an address");
+    let proxy = listen.rsplit('/').next().and_then(|port| port.parse().ok()).expect("a port");
     std::fs::write(&file, text.replace("127.0.0.1/tcp/8888", &format!("127.0.0.1/tcp/{free}"))).expect("written");
     let peer = Peer::start_with(home.path(), &["--stats"]);
 
     let added = peer.ctl(&["add", "--wait", source.to_str().expect("a path")]);
     assert_eq!(added.code, 0, "{added:?}");
+    // The proxy's daemon is another one, which is not there.
+    for (command, status) in [("pin/ls", "200"), ("version", "502")] {
+        let answer = ask(proxy, "POST", &format!("/api/v0/{command}"));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
     let page = get(free, "/metrics");
 
     assert!(page.contains("content-type: text/plain; version=0.0.4"), "{page}");
@@ -65,12 +89,22 @@ fn proc_metrics_have_the_names_of_the_reference_and_count_what_happens() {
         "ipfscluster_blocks_put 1",
         "ipfscluster_blocks_added_size 14",
         "ipfscluster_http_request_duration_seconds_count{route=\"Add\",method=\"POST\",status=\"200\"} 1",
+        "ipfscluster_http_request_duration_seconds_count{route=\"proxy/pin/ls\",method=\"POST\",status=\"200\"} 1",
+        "ipfscluster_http_request_duration_seconds_count{route=\"proxy/daemon\",method=\"POST\",status=\"502\"} 1",
     ] {
         assert!(page.contains(&format!("{line}\n")), "{line} is missing:\n{page}");
     }
-    for figure in
-        ["datastore_disk_bytes", "datastore_write_duration_seconds_count", "datastore_sync_duration_seconds_count"]
-    {
+    let asked = "{http_client_method=\"POST\",http_client_status=\"200\"}";
+    for figure in [
+        "datastore_disk_bytes",
+        "datastore_write_duration_seconds_count",
+        "datastore_sync_duration_seconds_count",
+        "opencensus_io_http_server_request_bytes_sum",
+        "opencensus_io_http_server_response_bytes_sum",
+        &format!("opencensus_io_http_client_roundtrip_latency_count{asked}"),
+        &format!("opencensus_io_http_client_received_bytes_sum{asked}"),
+        &format!("opencensus_io_http_client_sent_bytes_sum{asked}"),
+    ] {
         assert!(value(&page, &format!("ipfscluster_{figure}")) > 0.0, "{figure} is nothing:\n{page}");
     }
     assert!(get(free, "/other").starts_with("HTTP/1.1 404"));

@@ -17,6 +17,10 @@ use std::time::Instant;
 /// The context of the client that pins.
 const CLIENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
+/// Kinds of spans, as OTLP numbers them.
+const ANSWERING: i32 = 2;
+const ASKING: i32 = 3;
+
 /// A span and the service that told of it.
 type Told = (String, Span);
 
@@ -154,6 +158,22 @@ fn proc_a_pins_way_over_two_peers_is_one_trace() {
         assert_eq!(of(service, "ipfs/Pin").parent_span_id, work.span_id, "{service}");
         assert!(work.start_time_unix_nano <= work.end_time_unix_nano && work.start_time_unix_nano > 0);
     }
+
+    // A list asks the other peer: that is a part of the request, and a trace of its own where it is answered.
+    assert_eq!(peers[0].ctl(&["status"]).code, 0);
+    let list = "rpc/PinTracker.StatusAll";
+    let named = |told: &[Told], service: &str, name: &str| {
+        told.iter().filter(|(s, span)| s == service && span.name == name).map(|(_, span)| span.clone()).next()
+    };
+    let both = |told: &[Told]| named(told, "test-one", list).is_some() && named(told, "test-two", list).is_some();
+    let told = collector.until(both);
+    let asked = named(&told, "test-one", list).expect("told");
+    let answered = named(&told, "test-two", list).expect("told");
+    let request = told.iter().find(|(_, span)| span.span_id == asked.parent_span_id).expect("of a request");
+    assert_eq!((request.1.name.as_str(), &request.1.trace_id), ("GET StatusAll", &asked.trace_id));
+    assert_eq!(text(&asked.attributes, "peer").as_deref(), Some(places[1].id.as_str()));
+    assert_eq!(text(&answered.attributes, "peer").as_deref(), Some(places[0].id.as_str()));
+    assert_eq!((asked.kind, answered.kind), (ASKING, ANSWERING));
 
     // What is told last is sent before a peer ends.
     assert_eq!(peers[1].ctl(&["version"]).code, 0);

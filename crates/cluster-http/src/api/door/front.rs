@@ -6,14 +6,14 @@ use super::config::{ApiConfig, Kind};
 use super::cors::Cors;
 use super::path::without_dots;
 use super::query;
-use crate::server::{self, AccessLog, Handler, Limits, Listeners, RequestBody, Streams, Tls};
+use crate::server::{self, AccessLog, Handler, Journal, Limits, Listeners, RequestBody, Streams, Tls};
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
-use cluster_component::metrics::{Held, Metrics, RequestKind};
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::Clock;
 use cluster_component::tasks::TaskScope;
-use cluster_component::trace::{self, Answered, SpanId, TraceId, Tracer, Value};
+use cluster_component::trace::Tracer;
 use cluster_types::{Multiaddr, Timestamp};
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
@@ -21,7 +21,6 @@ use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -78,9 +77,7 @@ pub(in crate::api) struct Door {
 struct Front {
     door: Door,
     site: Box<dyn Site>,
-    log: AccessLog,
-    metrics: Arc<Metrics>,
-    tracer: Tracer,
+    journal: Journal,
 }
 
 impl fmt::Debug for HttpApi {
@@ -124,7 +121,7 @@ impl HttpApi {
             limits: limits(config),
             streams: None,
             tls,
-            front: Arc::new(Front { door, site: Box::new(site), log, metrics, tracer: Tracer::default() }),
+            front: Arc::new(Front { door, site: Box::new(site), journal: Journal::new(log, metrics) }),
         })
     }
 }
@@ -141,7 +138,7 @@ impl HttpApi {
     #[must_use]
     pub fn traced(mut self, tracer: Tracer) -> Self {
         let front = Arc::get_mut(&mut self.front).expect("connections share it only once it is started");
-        front.tracer = tracer;
+        front.journal.trace(tracer);
         self
     }
 }
@@ -205,43 +202,9 @@ impl Api for HttpApi {
 
 impl Handler for Front {
     async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<RequestBody>) -> Answer {
-        let entry = self.log.entry(from, &request).counted(Held::one(&self.metrics.requests_in_flight));
-        let (begun, method) = (Instant::now(), request.method().clone());
         let path = percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
-        let route = self.site.route_name(&method, &path);
-        let traced = self.tracer.request();
-        let link =
-            request.headers().get("traceparent").and_then(|value| trace::parse_traceparent(value.to_str().ok()?));
-        let response = trace::within(traced.clone(), self.admit(&path, request)).await;
-        let status = response.status();
-        if let Some(traced) = traced {
-            self.tracer.answered(&traced, told(&method, route, status, link));
-        }
-        let kind = RequestKind { route, method: known(&method).to_owned(), status: status.as_u16() };
-        self.metrics.request(kind, begun.elapsed());
-        entry.follow(response)
-    }
-}
-
-/// The method, or OpenTelemetry's word for one that somebody made up: there is no end of those.
-fn known(method: &Method) -> &str {
-    let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
-    if known.contains(method) { method.as_str() } else { "_OTHER" }
-}
-
-/// What is told of a request, by OpenTelemetry's names.
-fn told(method: &Method, route: &'static str, status: StatusCode, link: Option<(TraceId, SpanId)>) -> Answered {
-    let text = |text: &str| Value::Text(text.to_owned());
-    let method = known(method);
-    Answered {
-        name: format!("{method} {route}"),
-        attributes: vec![
-            ("http.request.method", text(method)),
-            ("http.route", text(route)),
-            ("http.response.status_code", Value::Number(i64::from(status.as_u16()))),
-        ],
-        link,
-        error: status.is_server_error().then(|| status.to_string()),
+        let route = self.site.route_name(request.method(), &path);
+        self.journal.follow(from, route, request, |request| self.admit(&path, request)).await
     }
 }
 
@@ -370,17 +333,6 @@ fn cleaned(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn spans_are_named_by_methods_that_there_are() {
-        let name = |method: &str| {
-            let method = Method::from_bytes(method.as_bytes()).expect("a method");
-            told(&method, "Pin", StatusCode::OK, None).name
-        };
-        assert_eq!((name("POST").as_str(), name("MADEUP").as_str()), ("POST Pin", "_OTHER Pin"));
-        let failed = told(&Method::GET, "Id", StatusCode::INTERNAL_SERVER_ERROR, None).error;
-        assert_eq!(failed.as_deref(), Some("500 Internal Server Error"));
-    }
 
     #[test]
     fn a_redirect_leads_to_this_server_and_not_to_itself() {

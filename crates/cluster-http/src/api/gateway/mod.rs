@@ -9,14 +9,16 @@ mod listing;
 mod media;
 mod serve;
 
-use crate::server::{self, AccessLog, Handler, Limits, Listeners, RequestBody};
+use crate::server::{self, AccessLog, Handler, Journal, Limits, Listeners, RequestBody};
 use answer::{Answer, moved, with_cors};
 use ask::Reading;
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::content::Content;
 use cluster_component::errors::StartError;
+use cluster_component::metrics::Metrics;
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::Tracer;
 use cluster_types::Multiaddr;
 use http::{Request, Response};
 use std::fmt;
@@ -24,6 +26,9 @@ use std::sync::Arc;
 
 /// Most connections at a time. Each holds about a block that waits to be sent: 0.8 MiB with common ones.
 const CONNECTIONS_MAX: usize = 1_024;
+
+/// What its requests are counted as.
+const ROUTE: &str = "gateway/ipfs";
 
 /// The gateway.
 pub struct Gateway {
@@ -33,7 +38,7 @@ pub struct Gateway {
 
 struct Front {
     content: Arc<dyn Content>,
-    log: AccessLog,
+    journal: Journal,
 }
 
 impl fmt::Debug for Gateway {
@@ -47,15 +52,27 @@ impl Gateway {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub async fn bind(address: &Multiaddr, content: Arc<dyn Content>) -> Result<Self, StartError> {
+    pub async fn bind(
+        address: &Multiaddr,
+        content: Arc<dyn Content>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
         let failed = |e: server::ListenError| StartError {
             component: "embedded",
             reason: format!("the gateway cannot serve (ipfs_connector.embedded.gateway_multiaddress): {e}"),
         };
         Ok(Self {
             listeners: Listeners::bind(std::slice::from_ref(address)).await.map_err(failed)?,
-            front: Arc::new(Front { content, log: AccessLog::to_log() }),
+            front: Arc::new(Front { content, journal: Journal::new(AccessLog::to_log(), metrics) }),
         })
+    }
+
+    /// Tells this tracer of each request.
+    #[must_use]
+    pub fn traced(mut self, tracer: Tracer) -> Self {
+        let front = Arc::get_mut(&mut self.front).expect("connections share it only once it is started");
+        front.journal.trace(tracer);
+        self
     }
 }
 
@@ -87,9 +104,8 @@ impl Api for Gateway {
 
 impl Handler for Front {
     async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<RequestBody>) -> Answer {
-        let entry = self.log.entry(from, &request);
-        let response = self.answer(&request).await;
-        entry.follow(with_cors(response))
+        let answer = async |request| with_cors(self.answer(&request).await);
+        self.journal.follow(from, ROUTE, request, answer).await
     }
 }
 

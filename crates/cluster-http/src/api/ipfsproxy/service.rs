@@ -6,14 +6,16 @@ use super::forward::Upstream;
 use super::headers::Extracted;
 use super::{content, node, pins, repo};
 use crate::api::door::query;
-use crate::server::{self, AccessLog, Handler, Limits, Listeners, RequestBody, ResponseBody, buffered};
+use crate::server::{self, AccessLog, Handler, Journal, Limits, Listeners, RequestBody, ResponseBody, buffered};
 use async_trait::async_trait;
 use cluster_component::component::{Adder, Api, Component};
 use cluster_component::content::Content;
 use cluster_component::errors::StartError;
+use cluster_component::metrics::Metrics;
 use cluster_component::ports::Clock;
 use cluster_component::rpc::{Rpc, RpcError};
 use cluster_component::tasks::TaskScope;
+use cluster_component::trace::Tracer;
 use cluster_types::Multiaddr;
 use http::request::Parts as Head;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -57,6 +59,10 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The content of the embedded node, where that is in the daemon's place.
     pub content: Option<Arc<dyn Content>>,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// What is told of each request.
+    pub tracer: Tracer,
 }
 
 /// What answers requests.
@@ -65,7 +71,7 @@ pub(super) struct Front {
     pub(super) adder: Arc<dyn Adder>,
     pub(super) clock: Arc<dyn Clock>,
     behind: Behind,
-    log: AccessLog,
+    journal: Journal,
 }
 
 /// What is behind the proxy.
@@ -77,6 +83,14 @@ enum Behind {
 }
 
 impl Behind {
+    /// What requests are counted as that are handed to it.
+    fn route(&self) -> &'static str {
+        match self {
+            Self::Daemon(_) => "proxy/daemon",
+            Self::Node(_) => "proxy/node",
+        }
+    }
+
     fn new(config: &IpfsProxyConfig, content: Option<Arc<dyn Content>>) -> Result<Self, String> {
         if let Some(content) = content {
             return Ok(Self::Node(content));
@@ -103,12 +117,14 @@ impl IpfsProxy {
         let addresses = config.listen_addresses().map_err(|e| failed(e.message))?;
         let listeners = Listeners::bind(&addresses).await.map_err(|e| failed(e.to_string()))?;
         let log = AccessLog::named(folder, &config.log_file).map_err(|e| failed(e.to_string()))?;
-        let Parts { rpc, adder, clock, .. } = parts;
+        let Parts { rpc, adder, clock, metrics, tracer, .. } = parts;
+        let mut journal = Journal::new(log, metrics);
+        journal.trace(tracer);
         Ok(Self {
             listeners,
             limits: limits(config),
             behind: named.to_owned(),
-            front: Arc::new(Front { rpc, adder, clock, behind, log }),
+            front: Arc::new(Front { rpc, adder, clock, behind, journal }),
         })
     }
 }
@@ -168,6 +184,23 @@ enum Command {
     Add,
     RepoStat,
     RepoGc,
+}
+
+impl Ours {
+    /// What it is counted as.
+    fn route(&self) -> &'static str {
+        match self {
+            Self::Cluster(Command::PinAdd(_)) => "proxy/pin/add",
+            Self::Cluster(Command::PinRm(_)) => "proxy/pin/rm",
+            Self::Cluster(Command::PinLs(_)) => "proxy/pin/ls",
+            Self::Cluster(Command::PinUpdate) => "proxy/pin/update",
+            Self::Cluster(Command::Add) => "proxy/add",
+            Self::Cluster(Command::RepoStat) => "proxy/repo/stat",
+            Self::Cluster(Command::RepoGc) => "proxy/repo/gc",
+            Self::Put(content::Put::Block) => "proxy/block/put",
+            Self::Put(content::Put::Dag) => "proxy/dag/put",
+        }
+    }
 }
 
 /// A request that is answered here, without its body.
@@ -264,11 +297,26 @@ fn ours(method: &Method, path: &str, query: &query::Pairs) -> Option<Ours> {
 
 impl Handler for Front {
     async fn handle(self: Arc<Self>, from: Arc<str>, request: Request<RequestBody>) -> Answer {
-        let entry = self.log.entry(Arc::clone(&from), &request);
         let pairs = query::parse(request.uri().query().unwrap_or(""));
         let path = percent_encoding::percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned();
         let ours = ours(request.method(), &path, &pairs);
-        let response = match (&self.behind, ours) {
+        let route = ours.as_ref().map_or_else(|| self.behind.route(), Ours::route);
+        let client = Arc::clone(&from);
+        self.journal.follow(from, route, request, |request| self.choose(client, request, path, pairs, ours)).await
+    }
+}
+
+impl Front {
+    /// Answers here what concerns pins, and hands on the rest.
+    async fn choose(
+        &self,
+        from: Arc<str>,
+        request: Request<RequestBody>,
+        path: String,
+        pairs: query::Pairs,
+        ours: Option<Ours>,
+    ) -> Answer {
+        match (&self.behind, ours) {
             (Behind::Daemon(daemon), None) => daemon.0.pass(&from, request).await,
             (Behind::Daemon(daemon), Some(ours)) => {
                 let (upstream, extracted) = &**daemon;
@@ -292,12 +340,9 @@ impl Handler for Front {
                     }
                 }
             }
-        };
-        entry.follow(response)
+        }
     }
-}
 
-impl Front {
     async fn answer(&self, command: Command, mut asked: Asked, body: RequestBody) -> Answer {
         match command {
             Command::PinAdd(argument) => {

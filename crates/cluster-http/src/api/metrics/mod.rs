@@ -11,7 +11,7 @@ use crate::server::{self, Handler, Limits, Listeners, RequestBody, ResponseBody}
 use async_trait::async_trait;
 use cluster_component::component::{Api, Component};
 use cluster_component::errors::StartError;
-use cluster_component::metrics::{CallSide, Distribution, Metrics, SHORT_TIMES, TIMES};
+use cluster_component::metrics::{CallSide, DaemonCalls, Distribution, Metrics, SHORT_TIMES, TIMES};
 use cluster_component::ports::Clock;
 use cluster_component::rpc::{Cluster, PeerMonitor, PinTracker, Rpc, Target};
 use cluster_component::tasks::TaskScope;
@@ -130,6 +130,7 @@ impl Sources {
         self.store(&mut page);
         self.calls(&mut page);
         self.requests(&mut page);
+        self.daemon_calls(&mut page);
         process::write(&mut page);
         page.0
     }
@@ -250,7 +251,7 @@ impl Sources {
         page.family(
             name,
             "histogram",
-            "Time from a request of the REST API or the pinning service to the beginning of its answer",
+            "Time from a request of an API, the IPFS proxy or the gateway to the beginning of its answer",
         );
         let (mut all, mut by_method, mut by_status) = (Distribution::of(&TIMES), BTreeMap::new(), BTreeMap::new());
         for (kind, seen) in &requests {
@@ -273,8 +274,37 @@ impl Sources {
         let name = format!("{prefix}_latency");
         page.family(&name, "histogram", "Latency distribution of HTTP requests");
         page.histogram(&name, "", &all, MILLISECONDS);
+        for (what, help, seen) in [
+            ("request", "Size distribution of HTTP request body", &self.metrics.request_bytes),
+            ("response", "Size distribution of HTTP response body", &self.metrics.response_bytes),
+        ] {
+            let name = format!("{prefix}_{what}_bytes");
+            page.family(&name, "histogram", help);
+            page.histogram(&name, "", &seen.get(), 1.0);
+        }
         let help = "Requests that are being answered";
         page.single("ipfscluster_http_requests_in_flight", "gauge", help, self.metrics.requests_in_flight.get());
+    }
+
+    /// Requests to the IPFS daemon. All of them are `POST`.
+    fn daemon_calls(&self, page: &mut Page) {
+        let calls = self.metrics.daemon_calls();
+        let prefix = "ipfscluster_opencensus_io_http_client";
+        let labels = |status: &u16| format!("http_client_method=\"POST\",http_client_status=\"{status}\"");
+        let by = "by HTTP method and response status";
+        let name = format!("{prefix}_completed_count");
+        page.family(&name, "counter", &format!("Count of completed requests, {by}"));
+        calls.iter().for_each(|(status, seen)| page.sample(&name, &labels(status), seen.times.count));
+        let of_times: fn(&DaemonCalls) -> &Distribution = |seen| &seen.times;
+        for (what, help, of, unit) in [
+            ("roundtrip_latency", "End-to-end latency", of_times, MILLISECONDS),
+            ("sent_bytes", "Total bytes sent in request body (not including headers)", |seen| &seen.sent, 1.0),
+            ("received_bytes", "Total bytes received in response bodies", |seen| &seen.received, 1.0),
+        ] {
+            let name = format!("{prefix}_{what}");
+            page.family(&name, "histogram", &format!("{help}, {by}"));
+            calls.iter().for_each(|(status, seen)| page.histogram(&name, &labels(status), of(seen), unit));
+        }
     }
 
     fn calls(&self, page: &mut Page) {
