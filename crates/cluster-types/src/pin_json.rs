@@ -195,9 +195,14 @@ impl PinInfoShort {
         key!(out, ",\"attempt_count\":");
         integer(out, self.attempt_count);
         out.extend_from_slice(match self.priority_pin {
-            true => b",\"priority_pin\":true}".as_slice(),
-            false => b",\"priority_pin\":false}".as_slice(),
+            true => b",\"priority_pin\":true".as_slice(),
+            false => b",\"priority_pin\":false".as_slice(),
         });
+        if let Some(progress) = &self.progress {
+            key!(out, ",\"progress\":");
+            write_go_json(out, progress);
+        }
+        out.push(b'}');
     }
 }
 
@@ -353,7 +358,8 @@ mod tests {
 
     prop_compose! {
         fn short()(peername in ".{0,8}", id in proptest::option::of(peer()), bit in 0..13_u32, timestamp in time(),
-                   error in ".{0,12}", attempt_count in any::<u32>(), priority_pin in any::<bool>(), address in any::<bool>()) -> PinInfoShort {
+                   error in ".{0,12}", attempt_count in any::<u32>(), priority_pin in any::<bool>(), address in any::<bool>(),
+                   progress in proptest::option::of((any::<u64>(), any::<u64>()))) -> PinInfoShort {
             PinInfoShort {
                 peername,
                 ipfs_peer_id: id,
@@ -363,7 +369,7 @@ mod tests {
                 error,
                 attempt_count,
                 priority_pin,
-                progress: None,
+                progress: progress.map(|(blocks, bytes)| PinProgress { blocks, bytes }),
                 retry_at: None,
             }
         }
