@@ -5,6 +5,7 @@ pub(in crate::api) mod answer;
 mod auth;
 pub mod config;
 mod cors;
+mod form;
 pub(in crate::api) mod front;
 pub(in crate::api) mod multipart;
 mod path;

@@ -1,27 +1,22 @@
 //! The body of an add: a multipart form whose parts are files, directories and links.
 
+use super::form::{Form, FormError};
 use super::path::without_dots;
 use crate::server::{BodyError, RequestBody};
 use bytes::Bytes;
 use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
 use cluster_types::Timestamp;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 use http::HeaderMap;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use multer::{Field, Multipart};
-use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Mutex;
 
 /// Most bytes of a link's target.
 const TARGET_MAX: usize = 4096;
-
-/// Most bytes that may come before the first part, or be the headers of one: the parser keeps them until it sees the end.
-/// A browser sends some hundred.
-const UNFINISHED_MAX: usize = 1 << 20;
 
 /// The bytes of a body.
 pub(in crate::api) type Body = BoxStream<'static, Result<Bytes, BodyError>>;
@@ -51,58 +46,27 @@ pub(in crate::api) fn boundary(headers: &HeaderMap) -> Result<String, NotMultipa
     parameter(content_type, "boundary").ok_or(NotMultipart("no multipart boundary param in Content-Type"))
 }
 
-/// Bytes that the parser was given since something last came of them.
-#[derive(Debug, Clone, Default)]
-struct Unfinished(Arc<AtomicUsize>);
-
-/// More of them came than may.
-#[derive(Debug, thiserror::Error)]
-#[error("more than {UNFINISHED_MAX} bytes before the first part, or in the headers of a part")]
-struct TooLong;
-
-impl Unfinished {
-    /// The bytes as they are given to the parser.
-    fn count(&self, body: Body) -> BoxStream<'static, Result<Bytes, Box<dyn Error + Send + Sync>>> {
-        let Self(given) = self.clone();
-        body.map(move |piece| {
-            let piece = piece?;
-            let before = given.fetch_add(piece.len(), Ordering::Relaxed);
-            if before.saturating_add(piece.len()) > UNFINISHED_MAX { Err(TooLong.into()) } else { Ok(piece) }
-        })
-        .boxed()
-    }
-
-    /// Something came of them.
-    fn finished(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-}
-
 /// The parts in order. A form without any part is an error, since there is nothing to pin.
 pub(in crate::api) fn parts(body: Body, boundary: String) -> BoxStream<'static, Result<Part, ClusterError>> {
-    let unfinished = Unfinished::default();
-    let form = Multipart::new(unfinished.count(body), boundary);
-    let parts = futures::stream::unfold((form, Progress::None), move |(mut form, progress)| {
-        let unfinished = unfinished.clone();
-        async move {
-            if progress == Progress::Over {
-                return None;
-            }
-            match form.next_field().await {
-                Ok(Some(field)) => {
-                    unfinished.finished();
-                    let part = part(field, unfinished).await;
-                    let progress = if part.is_ok() { Progress::Some } else { Progress::Over };
-                    Some((part, (form, progress)))
-                }
-                Ok(None) if progress == Progress::None => {
-                    let text = "the request body has no parts: send at least one file as multipart/form-data";
-                    Some((Err(ClusterError::Body(text.into())), (form, Progress::Over)))
-                }
-                Ok(None) => None,
-                Err(error) => Some((Err(broken(&error)), (form, Progress::Over))),
-            }
+    let form = Arc::new(Mutex::new(Form::new(body, &boundary)));
+    let parts = futures::stream::unfold((form, Progress::None), |(form, progress)| async move {
+        if progress == Progress::Over {
+            return None;
         }
+        let head = form.lock().await.next_part().await;
+        let (part, progress) = match head {
+            Ok(Some(head)) => match part(&head, &form).await {
+                Ok(part) => (Ok(part), Progress::Some),
+                Err(error) => (Err(error), Progress::Over),
+            },
+            Ok(None) if progress == Progress::None => {
+                let text = "the request body has no parts: send at least one file as multipart/form-data";
+                (Err(ClusterError::Body(text.into())), Progress::Over)
+            }
+            Ok(None) => return None,
+            Err(error) => (Err(broken(&error)), Progress::Over),
+        };
+        Some((part, (form, progress)))
     });
     parts.boxed()
 }
@@ -114,26 +78,36 @@ enum Progress {
     Over,
 }
 
-async fn part(field: Field<'static>, unfinished: Unfinished) -> Result<Part, ClusterError> {
-    let disposition = header(&field, &CONTENT_DISPOSITION);
+async fn part(head: &HeaderMap, form: &Arc<Mutex<Form>>) -> Result<Part, ClusterError> {
+    let header = |name| head.get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).unwrap_or_default();
+    let disposition = header(CONTENT_DISPOSITION);
     let path = parameter(&disposition, "filename").map(|name| without_dots(&unescape(&name))).unwrap_or_default();
     let (mode, mtime) = parameter(&disposition, "name").map(|name| attributes(&name)).unwrap_or_default();
-    let kind = match header(&field, &CONTENT_TYPE).split(';').next().unwrap_or("").trim() {
+    let kind = match header(CONTENT_TYPE).split(';').next().unwrap_or("").trim() {
         "application/x-directory" | "multipart/form-data" => PartKind::Directory,
-        "application/symlink" => PartKind::Symlink(target(field).await?),
-        _ => PartKind::File(field.inspect(move |_| unfinished.finished()).map_err(|e| broken(&e)).boxed()),
+        "application/symlink" => PartKind::Symlink(target(&mut *form.lock().await).await?),
+        _ => PartKind::File(content(Arc::clone(form))),
     };
     Ok(Part { path, kind, mode, mtime })
 }
 
-fn header(field: &Field<'_>, name: &http::HeaderName) -> String {
-    field.headers().get(name).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).unwrap_or_default()
+/// The bytes of the part that the form is at. It must have been read, or dropped, before the next part is asked for.
+fn content(form: Arc<Mutex<Form>>) -> BoxStream<'static, Result<Bytes, ClusterError>> {
+    let pieces = futures::stream::unfold(Some(form), |form| async move {
+        let form = form?;
+        let piece = form.lock().await.content().await;
+        match piece {
+            Ok(piece) => piece.map(|piece| (Ok(piece), Some(form))),
+            Err(error) => Some((Err(broken(&error)), None)),
+        }
+    });
+    pieces.boxed()
 }
 
-async fn target(mut field: Field<'static>) -> Result<String, ClusterError> {
+async fn target(form: &mut Form) -> Result<String, ClusterError> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = field.chunk().await.map_err(|e| broken(&e))? {
-        bytes.extend_from_slice(&chunk);
+    while let Some(piece) = form.content().await.map_err(|e| broken(&e))? {
+        bytes.extend_from_slice(&piece);
         if bytes.len() > TARGET_MAX {
             return Err(ClusterError::Body(format!("the target of a link is longer than {TARGET_MAX} bytes")));
         }
@@ -142,17 +116,12 @@ async fn target(mut field: Field<'static>) -> Result<String, ClusterError> {
 }
 
 /// A body that ends early reads as the reference words it.
-fn broken(error: &multer::Error) -> ClusterError {
+fn broken(error: &FormError) -> ClusterError {
     ClusterError::Body(match error {
-        multer::Error::IncompleteFieldData { .. }
-        | multer::Error::IncompleteHeaders
-        | multer::Error::IncompleteStream => "multipart: NextPart: EOF".into(),
-        multer::Error::StreamReadFailed(cause) if cause.is::<TooLong>() => format!("multipart: {cause}"),
-        multer::Error::StreamReadFailed(cause) => match cause.downcast_ref::<BodyError>() {
-            Some(stalled @ BodyError::Stalled(_)) => stalled.to_string(),
-            _ => "unexpected EOF".into(),
-        },
-        other => format!("multipart: {other}"),
+        FormError::Truncated => "multipart: NextPart: EOF".into(),
+        FormError::Body(stalled @ BodyError::Stalled(_)) => stalled.to_string(),
+        FormError::Body(BodyError::Broken(_)) => "unexpected EOF".into(),
+        FormError::Malformed(text) => format!("multipart: {text}"),
     })
 }
 
@@ -213,7 +182,9 @@ fn attributes(name: &str) -> (Option<u32>, Option<Timestamp>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::TryStreamExt;
     use http::HeaderValue;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn parameters_are_read_with_and_without_quotes() {
@@ -272,11 +243,14 @@ mod tests {
     /// The parser keeps what it has not understood yet.
     #[tokio::test]
     async fn headers_and_a_beginning_without_end_are_not_kept_in_memory() {
-        for beginning in ["--b\r\nContent-Disposition: form-data; name=\"", "no boundary "] {
+        for (beginning, words) in [
+            ("--b\r\nContent-Disposition: form-data; name=\"", "the head of a part has more than 65536 bytes"),
+            ("no boundary ", "more than 1048576 bytes before the first part"),
+        ] {
             let rest = futures::stream::repeat(Bytes::from_static(&[b'a'; 8 << 10])).take(1_000);
             let pieces = futures::stream::iter([Bytes::from_static(beginning.as_bytes())]).chain(rest).map(Ok);
-            let read = std::sync::Arc::new(AtomicUsize::new(0));
-            let counted = std::sync::Arc::clone(&read);
+            let read = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&read);
             let pieces = pieces.inspect(move |_| {
                 counted.fetch_add(1, Ordering::Relaxed);
             });
@@ -284,7 +258,7 @@ mod tests {
             let first = parts(pieces.boxed(), "b".into()).next().await.expect("an answer");
 
             let told = first.map(|part| part.path).expect_err("refused").to_string();
-            assert!(told.contains("more than 1048576 bytes before the first part"), "{told}");
+            assert!(told.contains(words), "{told}");
             assert!(read.load(Ordering::Relaxed) < 140, "no more was read");
         }
     }
