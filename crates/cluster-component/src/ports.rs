@@ -138,6 +138,27 @@ pub struct Block {
     pub cid: Cid,
     /// Its bytes.
     pub data: Bytes,
+    verified: bool,
+}
+
+impl Block {
+    /// A block as somebody else gave it: whether the bytes are what the name says is not known.
+    #[must_use]
+    pub fn claimed(cid: Cid, data: Bytes) -> Self {
+        Self { cid, data, verified: false }
+    }
+
+    /// A block whose bytes this process has hashed: nobody need do it again. It crosses no wire as such.
+    #[must_use]
+    pub fn verified(cid: Cid, data: Bytes) -> Self {
+        Self { cid, data, verified: true }
+    }
+
+    /// Whether the bytes are known to be what the name says.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.verified
+    }
 }
 
 impl Pack for Block {
@@ -161,7 +182,7 @@ impl Unpack for Block {
             }
             Ok(Known::Yes)
         })?;
-        Ok(Self { cid: cid.ok_or(Malformed::new("the block has no CID"))?, data })
+        Ok(Self::claimed(cid.ok_or(Malformed::new("the block has no CID"))?, data))
     }
 }
 
@@ -206,6 +227,6 @@ pub trait LocalBlocks: Send + Sync + 'static {
     /// the last one may exceed. Nothing, if it is not here.
     fn get_below(&self, cid: &Cid, below: &Below, bytes_max: usize) -> Vec<Block> {
         let _a_store_that_knows_no_links = (below, bytes_max);
-        self.get(cid).into_iter().map(|data| Block { cid: *cid, data }).collect()
+        self.get(cid).into_iter().map(|data| Block::claimed(*cid, data)).collect()
     }
 }

@@ -41,7 +41,7 @@ impl LocalBlocks for ReplicaBlocks {
             let links = Node::decode(&data).map(|node| node.links).unwrap_or_default();
             waiting.extend(links.into_iter().filter(|link| seen.insert(*link)));
             bytes += data.len();
-            blocks.push(Block { cid, data });
+            blocks.push(Block::claimed(cid, data));
         }
         blocks
     }

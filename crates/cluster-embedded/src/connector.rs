@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cluster_component::component::{BlockLease, Blocks, Component, IpfsConnector, ProgressSink, StateRead};
 use cluster_component::content::Content;
 use cluster_component::errors::{ClusterError, ConnectorError, StartError};
-use cluster_component::ports::{BlockExchange, Clock, LocalBlocks};
+use cluster_component::ports::{Block, BlockExchange, Clock, LocalBlocks};
 use cluster_component::tasks::TaskScope;
 use cluster_component::{PAGE_MAX, PageStream};
 use cluster_types::store::{Datastore, StoreError};
@@ -330,10 +330,13 @@ struct Writing {
 type Work = tokio::task::JoinHandle<Result<(), BlockError>>;
 
 impl Writing {
-    fn begin_batch(&mut self, batch: Vec<(cid::Cid, Bytes)>) {
-        self.unsynced += batch.iter().map(|(_, data)| data.len()).sum::<usize>();
+    fn begin_batch(&mut self, batch: Batch) {
+        self.unsynced += batch.bytes;
         let shelf = Arc::clone(&self.shelf);
-        self.batch = Some(tokio::task::spawn_blocking(move || shelf.store.put(&batch)));
+        self.batch = Some(tokio::task::spawn_blocking(move || {
+            shelf.store.put(&batch.claimed)?;
+            shelf.store.put_verified(&batch.verified)
+        }));
     }
 
     async fn finish_batch(&mut self) -> Result<(), ConnectorError> {
@@ -354,19 +357,34 @@ impl Writing {
     }
 }
 
+/// Blocks that are written together.
+#[derive(Default)]
+struct Batch {
+    /// Of others: hashed before they are written.
+    claimed: Vec<(cid::Cid, Bytes)>,
+    /// Made or hashed by this process.
+    verified: Vec<(cid::Cid, Bytes)>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, block: Block) {
+        self.bytes += block.data.len();
+        let blocks = if block.is_verified() { &mut self.verified } else { &mut self.claimed };
+        blocks.push((*block.cid, block.data));
+    }
+}
+
 /// Waits for a block, and takes what has come with it.
-async fn gather(blocks: &mut Blocks) -> Option<Result<Vec<(cid::Cid, Bytes)>, ClusterError>> {
-    let (mut batch, mut bytes) = (Vec::new(), 0);
+async fn gather(blocks: &mut Blocks) -> Option<Result<Batch, ClusterError>> {
+    let mut batch = Batch::default();
     let mut next = Some(blocks.next().await?);
     while let Some(block) = next {
         match block {
-            Ok(block) => {
-                bytes += block.data.len();
-                batch.push((*block.cid, block.data));
-            }
+            Ok(block) => batch.push(block),
             Err(error) => return Some(Err(error)),
         }
-        next = if bytes < WRITE_BYTES { blocks.next().now_or_never().flatten() } else { None };
+        next = if batch.bytes < WRITE_BYTES { blocks.next().now_or_never().flatten() } else { None };
     }
     Some(Ok(batch))
 }

@@ -12,7 +12,11 @@ pub(super) fn short(key: &Key) -> u128 {
     front(key.digest()).or_else(|| front(&Sha256::digest(key.digest()))).unwrap_or_default()
 }
 
-/// Who holds leases, and what was touched meanwhile: about 40 bytes a block that was touched since the oldest began.
+fn half(key: &Key) -> u64 {
+    short(key) as u64
+}
+
+/// Who holds leases, and what was touched meanwhile: about 30 bytes a block that was touched since the oldest began.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Leases(Arc<Mutex<Touched>>);
 
@@ -22,7 +26,8 @@ pub(super) struct Touched {
     next: u64,
     /// Leases by number; several can have the same.
     active: BTreeMap<u64, usize>,
-    blocks: HashMap<u128, u64>,
+    /// By a half of their short names: a collision only keeps a block.
+    blocks: HashMap<u64, u64>,
     /// Blocks at which the old ones are thrown out.
     prune_at: usize,
     /// Syncs that failed.
@@ -79,7 +84,7 @@ impl Touched {
         if self.active.is_empty() {
             return;
         }
-        self.blocks.insert(short(key), self.next);
+        self.blocks.insert(half(key), self.next);
         if self.blocks.len() > self.prune_at.max(PRUNE_MIN) {
             self.prune();
         }
@@ -92,7 +97,7 @@ impl Touched {
 
     /// Whether a lease that is held covers the block.
     pub(super) fn covers(&self, key: &Key) -> bool {
-        self.blocks.get(&short(key)).is_some_and(|at| self.active.keys().next().is_some_and(|oldest| at > oldest))
+        self.blocks.get(&half(key)).is_some_and(|at| self.active.keys().next().is_some_and(|oldest| at > oldest))
     }
 
     /// Throws out what was last touched before the oldest lease began.

@@ -1,7 +1,8 @@
 //! The end of the last segment, where blocks are appended, and what was appended since the last sync.
 
 use super::error::BlockError;
-use super::segment::{Key, Location, MAGIC, path, record_len, write_record};
+use super::records::Records;
+use super::segment::{Key, Location, MAGIC, path, record_len};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -95,28 +96,28 @@ impl Log {
         (self.fresh.len(), self.unsynced_bytes)
     }
 
-    /// Appends blocks with one write. On an error none of them is there.
+    /// Appends blocks with as few writes as they take. On an error none of them is there.
     pub(super) fn append(&mut self, entries: &[Entry<'_>]) -> Result<Vec<(Key, Location)>, BlockError> {
         if self.active.as_ref().is_none_or(|active| active.len >= SEGMENT_MAX) {
             self.begin_segment()?;
         }
         let Some(active) = &mut self.active else { return Ok(Vec::new()) };
-        self.buffer.clear();
         let mut placed = Vec::with_capacity(entries.len());
-        for Entry { key, flags, data } in entries {
-            let offset = (active.len + self.buffer.len() as u64) as u32;
-            let location = Location { segment: active.number, offset, length: data.len() as u32, flags: *flags };
-            write_record(&mut self.buffer, &key.to_bytes(), *flags, data);
-            placed.push((*key, location));
+        let mut records = Records::new(&mut self.buffer);
+        for entry in entries {
+            let (segment, offset, length) =
+                (active.number, (active.len + records.bytes) as u32, entry.data.len() as u32);
+            placed.push((entry.key, Location { segment, offset, length, flags: entry.flags }));
+            records.push(entry);
         }
         // What a failed write left behind is written over by the next.
         let path = || path(&self.folder, active.number);
-        active.file.write_all_at(&self.buffer, active.len).map_err(|e| BlockError::io(&path(), &e))?;
+        let bytes = records.write(&active.file, active.len).map_err(|e| BlockError::io(&path(), &e))?;
         if self.unsynced.last().is_none_or(|(number, _)| *number != active.number) {
             self.unsynced.push((active.number, Arc::clone(&active.file)));
         }
-        active.len += self.buffer.len() as u64;
-        self.unsynced_bytes += self.buffer.len() as u64;
+        active.len += bytes;
+        self.unsynced_bytes += bytes;
         self.sizes.insert(active.number, active.len);
         self.fresh.extend_from_slice(&placed);
         self.ticket += 1;

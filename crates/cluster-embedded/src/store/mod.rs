@@ -12,6 +12,7 @@ mod index;
 mod lease;
 mod log;
 mod open;
+mod records;
 mod segment;
 
 pub use collect::{Collected, Root};
@@ -113,7 +114,18 @@ impl Blockstore {
     /// When any of them is not what it should be, or there is no room: then none is stored.
     pub fn put(&self, blocks: &[(Cid, Bytes)]) -> Result<(), BlockError> {
         for (cid, data) in blocks {
-            check(cid, data)?;
+            check_name(cid, data)?;
+        }
+        self.put_verified(blocks)
+    }
+
+    /// Stores blocks as [`put`](Self::put) does, whose bytes this process has hashed already.
+    ///
+    /// # Errors
+    /// When any of them is too large, or there is no room: then none is stored.
+    pub(crate) fn put_verified(&self, blocks: &[(Cid, Bytes)]) -> Result<(), BlockError> {
+        for (cid, data) in blocks {
+            check_size(cid, data)?;
         }
         let mut log = lock(&self.log);
         let (mut new, mut seen) = (Vec::with_capacity(blocks.len()), HashSet::with_capacity(blocks.len()));
@@ -268,10 +280,14 @@ impl Blockstore {
     }
 }
 
-fn check(cid: &Cid, data: &Bytes) -> Result<(), BlockError> {
+fn check_size(cid: &Cid, data: &Bytes) -> Result<(), BlockError> {
     if data.len() > BLOCK_MAX {
         return Err(BlockError::Invalid(format!("the block {cid} has more than {BLOCK_MAX} bytes")));
     }
+    Ok(())
+}
+
+fn check_name(cid: &Cid, data: &Bytes) -> Result<(), BlockError> {
     if dag::hash::verify(cid, data) {
         return Ok(());
     }

@@ -58,17 +58,18 @@ pub(super) fn record_len(hash_len: usize, data_len: usize) -> u64 {
     (HEAD + hash_len + data_len) as u64
 }
 
-/// Appends a record.
-pub(super) fn write_record(out: &mut Vec<u8>, key: &[u8], flags: u8, data: &[u8]) {
+/// Appends a record but for its data, which is to follow.
+pub(super) fn write_record_head(out: &mut Vec<u8>, key: &[u8], flags: u8, data: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&(data.len() as u32).to_le_bytes());
     // A multihash of 64 bytes takes at most 74.
     out.extend_from_slice(&[key.len() as u8, flags]);
     out.extend_from_slice(key);
-    out.extend_from_slice(data);
-    let crc = crc32fast::hash(&out[start + 4..]);
-    out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&out[start + 4..]);
+    crc.update(data);
+    out[start..start + 4].copy_from_slice(&crc.finalize().to_le_bytes());
 }
 
 /// A record that was read.
@@ -174,7 +175,8 @@ mod tests {
     fn a_record_with_any_bit_turned_is_damaged() {
         let key = dag::hash::Naming::default().cid(dag::DAG_PB, b"data").hash().to_bytes();
         let mut bytes = Vec::new();
-        write_record(&mut bytes, &key, LEAF, b"data");
+        write_record_head(&mut bytes, &key, LEAF, b"data");
+        bytes.extend_from_slice(b"data");
 
         let record = Record::parse(bytes.clone()).expect("whole");
         assert_eq!((&record.bytes[record.data_at..], record.flags, record.data_len()), (&b"data"[..], LEAF, 4));

@@ -243,7 +243,7 @@ impl Host {
             }
         };
         match timeout(GET_MAX, get).await {
-            Ok(Ok(data)) => Ok(Block { cid: *cid, data }),
+            Ok(Ok(data)) => Ok(Block::verified(*cid, data)),
             Ok(Err(busy)) => Err(NetError::Closed(busy.to_string())),
             Err(_) => Err(NetError::NotFound(cid.to_string())),
         }

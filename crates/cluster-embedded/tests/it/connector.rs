@@ -8,6 +8,7 @@ use cluster_component::ports::{Block, BlockExchange};
 use cluster_embedded::EmbeddedConfig;
 use cluster_embedded::connector::Wanted;
 use cluster_testkit::contract;
+use cluster_types::msgpack::{Pack, Unpack};
 use cluster_types::store::{DatastoreReadExt, Table};
 use cluster_types::{Cid, IpfsPinStatus, PeerId, Pin, PinsetDigest};
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -108,6 +109,22 @@ async fn a_block_that_is_not_what_it_is_called_is_not_taken() {
 
     let error = node.pin(&recursive(root), None).await.expect_err("a lie");
     assert!(matches!(error, ConnectorError::Invalid(_)), "{error:?}");
+}
+
+/// What crosses a wire is somebody else's word, whoever has hashed it there.
+#[tokio::test]
+async fn blocks_of_others_are_hashed_before_they_are_stored() {
+    let Made { node, folder: _folder, .. } = node();
+    let (root, blocks) = file(&bytes(5, 500));
+    let sent = Block::verified(root, bytes::Bytes::from_static(b"lie")).to_msgpack();
+    let came = Block::from_msgpack(&sent).expect("a block");
+
+    let error = node.block_put(stream_of(&[blocks[0].clone(), came])).await.expect_err("a lie");
+    assert!(matches!(error, ConnectorError::Invalid(_)), "{error:?}");
+
+    // What was hashed here already is taken at its word: that is what the flag is for.
+    put(&node, &[Block::verified(root, blocks[0].data.clone())]).await;
+    assert_eq!(node.block_get(&root).await, Ok(blocks[0].data.clone()));
 }
 
 #[tokio::test]

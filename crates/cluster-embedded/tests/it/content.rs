@@ -16,7 +16,7 @@ async fn with_directory(made: &Made, content: &[u8]) -> (Cid, Cid, Arc<dyn Conte
     let (root, mut blocks) = file(content);
     let mut tree = Directory::default();
     tree.put("d/sub/f", Entry { cid: *root, tsize: content.len() as u64 }).expect("put");
-    let mut made_blocks = |block: dag::Block| blocks.push(Block { cid: Cid(block.cid), data: block.data });
+    let mut made_blocks = |block: dag::Block| blocks.push(Block::claimed(Cid(block.cid), block.data));
     let top = tree.finish_entry("d", Naming::default(), &mut made_blocks, &mut |_, _| {}).expect("ok").expect("there");
     put(&made.node, &blocks).await;
     (Cid(top.cid), root, made.node.content())

@@ -104,7 +104,7 @@ fn kubo(test: &str, routing: &str) -> Option<Kubo> {
 fn large_file(content: &[u8]) -> (Cid, Vec<Block>) {
     let mut blocks = Vec::new();
     let mut builder = FileBuilder::new(Options::default());
-    let mut out = |block: dag::Block| blocks.push(Block { cid: Cid(block.cid), data: block.data });
+    let mut out = |block: dag::Block| blocks.push(Block::claimed(Cid(block.cid), block.data));
     builder.push(content, &mut out);
     let root = builder.finish(&mut out);
     (Cid(root.cid), blocks)

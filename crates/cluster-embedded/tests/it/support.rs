@@ -81,7 +81,7 @@ pub(crate) fn file(content: &[u8]) -> (Cid, Vec<Block>) {
     let options = Options { chunker: Chunker::Size(1_000), ..Options::default() };
     let mut blocks = Vec::new();
     let mut builder = FileBuilder::new(options);
-    let mut out = |block: dag::Block| blocks.push(Block { cid: Cid(block.cid), data: block.data });
+    let mut out = |block: dag::Block| blocks.push(Block::claimed(Cid(block.cid), block.data));
     builder.push(content, &mut out);
     let root = builder.finish(&mut out);
     (Cid(root.cid), blocks)

@@ -179,7 +179,11 @@ async fn ask(host: &Host, peer: PeerId, cid: &Cid, below: &Below) -> Result<Vec<
 fn verified(cid: &Cid, answer: Answer) -> Result<Vec<Block>, String> {
     let block = |AnswerBlock { cid, data }: AnswerBlock| {
         let cid = Cid::from_bytes(&cid).map_err(|error| error.to_string())?;
-        if bitswap::is_named(&cid.0, &data) { Ok(Block { cid, data }) } else { Err(format!("{cid} has other bytes")) }
+        if bitswap::is_named(&cid.0, &data) {
+            Ok(Block::verified(cid, data))
+        } else {
+            Err(format!("{cid} has other bytes"))
+        }
     };
     let blocks: Vec<Block> = answer.blocks.into_iter().map(block).collect::<Result<_, String>>()?;
     match blocks.first() {
@@ -200,7 +204,7 @@ async fn answer(stream: &mut Duplex, served: &Served) -> io::Result<()> {
     };
     // Disks are read.
     let blocks = tokio::task::spawn_blocking(find).await.map_err(io::Error::other)?;
-    let block = |Block { cid, data }| AnswerBlock { cid: cid.to_bytes(), data };
+    let block = |Block { cid, data, .. }| AnswerBlock { cid: cid.to_bytes(), data };
     let answer = Answer { blocks: blocks.into_iter().map(block).collect() };
     write(stream, &answer.encode_to_vec()).await?;
     stream.close().await

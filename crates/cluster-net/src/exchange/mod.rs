@@ -96,7 +96,7 @@ impl Component for Exchange {
 impl BlockExchange for Exchange {
     async fn get(&self, cid: &Cid) -> Result<Block, NetError> {
         match tokio::time::timeout(GET_MAX, self.bitswap.get(cid.0)).await {
-            Ok(Ok(data)) => Ok(Block { cid: *cid, data }),
+            Ok(Ok(data)) => Ok(Block::verified(*cid, data)),
             Ok(Err(busy)) => Err(NetError::Closed(busy.to_string())),
             Err(_) => Err(NetError::NotFound(cid.to_string())),
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 fn block(data: &[u8]) -> Block {
     let hash = Multihash::wrap(0x12, &Sha256::digest(data)).expect("a hash");
-    Block { cid: Cid(cid::Cid::new_v1(0x55, hash)), data: Bytes::copy_from_slice(data) }
+    Block::verified(Cid(cid::Cid::new_v1(0x55, hash)), Bytes::copy_from_slice(data))
 }
 
 /// A chain: each block is above the next one.

@@ -67,7 +67,7 @@ impl Content {
     }
 
     fn data(&mut self, cid: &str, bytes: &[u8]) {
-        self.0.push(Block { cid: cid.parse().expect("a CID"), data: bytes.to_vec().into() });
+        self.0.push(Block::claimed(cid.parse().expect("a CID"), bytes.to_vec().into()));
     }
 }
 

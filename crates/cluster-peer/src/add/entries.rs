@@ -212,7 +212,7 @@ impl<'a> Entries<'a> {
 
     pub(super) async fn send(&mut self, blocks: Vec<dag::Block>) -> Result<(), ClusterError> {
         for block in blocks {
-            let block = Block { cid: Cid(block.cid), data: block.data };
+            let block = Block::verified(Cid(block.cid), block.data);
             let told = match &mut self.sink {
                 Sink::Whole(blocks, _) => blocks.send(block).await.map(|()| None)?,
                 Sink::Sharded(shards) => shards.send(block).await?,

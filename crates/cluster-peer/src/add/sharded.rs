@@ -68,7 +68,7 @@ impl Shard {
         let links: Vec<_> = self.links.iter().map(|cid| **cid).collect();
         let node = dag::shard::node(&links);
         let top = Cid(node.cid);
-        self.send(Block { cid: top, data: node.data }).await?;
+        self.send(Block::verified(top, node.data)).await?;
         let Self { allocations, blocks, mut stored, .. } = self;
         drop(blocks);
         ended(&mut stored).await?;

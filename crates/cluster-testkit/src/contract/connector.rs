@@ -40,7 +40,7 @@ const BLOCKS: [(&str, &str); 4] = [
 
 fn block(at: usize) -> Block {
     let (text, cid) = BLOCKS[at];
-    Block { cid: cid.parse().expect("a CID"), data: Bytes::from_static(text.as_bytes()) }
+    Block::claimed(cid.parse().expect("a CID"), Bytes::from_static(text.as_bytes()))
 }
 
 fn all_blocks() -> Vec<Block> {

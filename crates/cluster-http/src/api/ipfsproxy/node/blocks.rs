@@ -96,7 +96,7 @@ pub(super) async fn put(rpc: &Rpc, node: &Node, asked: &Asked, body: RequestBody
         async move {
             let data = data_of(part).await?;
             let (cid, size) = (Cid(names.naming.cid(names.codec, &data)), data.len());
-            let block = Block { cid, data };
+            let block = Block::verified(cid, data);
             store(&rpc, &block).await?;
             if pin {
                 hold(&rpc, &node, &block).await?;
@@ -192,7 +192,7 @@ pub(super) async fn dag_put(rpc: &Rpc, node: &Node, asked: &Asked, body: Request
             if matches!(codec, DAG_PB | links::DAG_CBOR) {
                 links::links_of(&cid, &data).map_err(|error| error.to_string())?;
             }
-            let block = Block { cid, data };
+            let block = Block::verified(cid, data);
             store(&rpc, &block).await?;
             if pin {
                 hold(&rpc, &node, &block).await?;
