@@ -1,5 +1,6 @@
 //! Measures the real program over HTTP against a daemon that answers at once, and another build of the reference beside
-//! it: `cargo xtask bench [--reference FOLDER] [--pins COUNT]`.
+//! it: `cargo xtask bench [--reference FOLDER] [--pins COUNT] [--kubo FILE]`. What is added goes to the node within the peer,
+//! which the reference has not; that of a Kubo is measured beside it.
 //!
 //! Both run in the same minutes on the same machine: compare the ratios, not figures of different days.
 
@@ -24,18 +25,20 @@ const PINS: u64 = 200_000;
 /// What to measure.
 struct Options {
     reference: Option<PathBuf>,
+    kubo: Option<PathBuf>,
     pins: u64,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { reference: None, pins: PINS };
+        let mut options = Self { reference: None, kubo: None, pins: PINS };
         while let Some(flag) = args.next() {
             let value = args.next().with_context(|| format!("{flag} wants a value"))?;
             match flag.as_str() {
                 "--reference" => options.reference = Some(value.into()),
+                "--kubo" => options.kubo = Some(value.into()),
                 "--pins" => options.pins = value.parse().with_context(|| format!("--pins {value}: not a number"))?,
-                _ => bail!("unknown flag {flag}: there are --reference FOLDER and --pins COUNT"),
+                _ => bail!("unknown flag {flag}: there are --reference FOLDER, --pins COUNT and --kubo FILE"),
             }
         }
         Ok(options)
@@ -71,6 +74,9 @@ pub(crate) fn bench(args: impl Iterator<Item = String>) -> Result<()> {
         columns.push(measure(contestant, &tools, options.pins)?);
     }
     print(&contestants, &columns);
+    for line in adds(&contestants[0], &tools, options.kubo.as_deref())? {
+        println!("{line}");
+    }
     Ok(())
 }
 
@@ -140,6 +146,68 @@ fn measure(contestant: &Contestant, tools: &Tools, pins: u64) -> Result<Vec<Figu
     Ok(figures)
 }
 
+/// Adds to the node within the peer, and to a Kubo.
+fn adds(contestant: &Contestant, tools: &Tools, kubo: Option<&Path>) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    let mut peer = Peer::init_embedded(contestant)?;
+    peer.start()?;
+    let empty = peer.resident()?;
+    for _ in 0..ADDS {
+        lines.push(format!("add of {ADD_MIB} MiB: {}", tools.load(&[&peer.api, "add", ADD_MIB])?));
+    }
+    lines.push(format!("memory: {empty} before, {} after", peer.resident()?));
+    lines.push(format!("add of {ADD_FILES} files: {}", tools.load(&[&peer.api, "tree", ADD_FILES])?));
+    lines.push(format!("memory after that: {}", peer.resident()?));
+    drop(peer);
+    if let Some(kubo) = kubo {
+        let kubo = Kubo::start(kubo)?;
+        for _ in 0..ADDS {
+            let figure = tools.load(&[&kubo.process.address, "add", ADD_MIB, "/api/v0/add"])?;
+            lines.push(format!("add of {ADD_MIB} MiB to a Kubo: {figure}"));
+        }
+    }
+    Ok(lines)
+}
+
+/// Times that a file is added: the first ones make files and fill caches.
+const ADDS: usize = 5;
+
+const ADD_MIB: &str = "256";
+
+const ADD_FILES: &str = "100000";
+
+/// A Kubo without a network.
+struct Kubo {
+    process: Process,
+    _folder: TempDir,
+}
+
+impl Kubo {
+    fn start(program: &Path) -> Result<Self> {
+        let (folder, address) = (tempfile::tempdir()?, format!("127.0.0.1:{}", free_port()?));
+        let command = |args: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(args).env("IPFS_PATH", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let api = format!("/ip4/{}", address.replace(':', "/tcp/"));
+        for args in [
+            ["init", "--empty-repo"].as_slice(),
+            &["config", "Addresses.API", &api],
+            &["config", "Addresses.Gateway", ""],
+        ] {
+            ensure!(command(args).status()?.success(), "{} {} failed", program.display(), args.join(" "));
+        }
+        let process = Process { child: command(&["daemon", "--offline"]).spawn()?, address };
+        let begun = Instant::now();
+        while TcpStream::connect(&process.address).is_err() {
+            ensure!(begun.elapsed() < START_MAX, "{} does not serve", program.display());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { process, _folder: folder })
+    }
+}
+
 fn print(contestants: &[Contestant], columns: &[Vec<Figure>]) {
     let names: Vec<&str> = contestants.iter().map(|contestant| contestant.name).collect();
     println!("| work | {} | ratio of rates |\n|---|{}---|", names.join(" | "), "---|".repeat(names.len()));
@@ -192,10 +260,18 @@ struct Peer {
 
 impl Peer {
     fn init(contestant: &Contestant, daemon: &str) -> Result<Self> {
+        Self::init_with(contestant, daemon, &["init", "--randomports"])
+    }
+
+    fn init_embedded(contestant: &Contestant) -> Result<Self> {
+        Self::init_with(contestant, "", &["init", "--embedded", "--randomports"])
+    }
+
+    fn init_with(contestant: &Contestant, daemon: &str, args: &[&str]) -> Result<Self> {
         let (folder, api) = (tempfile::tempdir()?, format!("127.0.0.1:{}", free_port()?));
         let (service, daemon) = (contestant.service.clone(), daemon.to_owned());
         let peer = Self { service, folder, api, daemon, process: None };
-        peer.run(&["init", "--randomports"])?;
+        peer.run(args)?;
         Ok(peer)
     }
 
@@ -203,8 +279,11 @@ impl Peer {
         let mut command = Command::new(&self.service);
         let api = self.api.replace(':', "/tcp/");
         command.arg("--config").arg(self.folder.path().join("peer")).stdout(Stdio::null()).stderr(Stdio::null());
+        if !self.daemon.is_empty() {
+            command.env("CLUSTER_IPFSHTTP_NODEMULTIADDRESS", &self.daemon);
+        }
         command
-            .env("CLUSTER_IPFSHTTP_NODEMULTIADDRESS", &self.daemon)
+            .env("CLUSTER_EMBEDDED_GATEWAYMULTIADDRESS", "")
             .env("CLUSTER_RESTAPI_HTTPLISTENMULTIADDRESS", format!("/ip4/{api}"));
         command
     }

@@ -1,5 +1,6 @@
 //! Drives a peer's REST API and prints figures: `load 127.0.0.1:9094 pin COUNT CONNECTIONS [FIRST]`, or
-//! `load 127.0.0.1:9094 list PATH`; or writes a pinset for `state import`: `load export COUNT`.
+//! `load 127.0.0.1:9094 list PATH`, or `load 127.0.0.1:9094 add MIB [TARGET]` (one file) or `tree FILES [TARGET]` (that many
+//! small ones in one directory), where the target is `/add` or that of a Kubo, `/api/v0/add`; or writes a pinset for `state import`: `load export COUNT`.
 //!
 //! Works with any peer that speaks the reference's API, so that two can be compared in one run.
 
@@ -15,10 +16,13 @@ fn main() {
         (Some(host), Some("pin"), Some(count), Some(connections)) => {
             pin(host, count, connections, number(4).unwrap_or(0))
         }
+        (Some(host), Some("add"), Some(mib), _) => add(host, mib, args.get(3).map_or("/add", String::as_str)),
+        (Some(host), Some("tree"), Some(files), _) => tree(host, files, args.get(3).map_or("/add", String::as_str)),
         (Some(export), Some(count), ..) if export == "export" => self::export(count.parse().unwrap_or(0)),
         (Some(host), Some("list"), ..) => list(host, args.get(2).map_or("/allocations", String::as_str)),
         _ => eprintln!(
-            "usage: load HOST:PORT pin COUNT CONNECTIONS [FIRST] | load HOST:PORT list PATH | load export COUNT"
+            "usage: load HOST:PORT pin COUNT CONNECTIONS [FIRST] | load HOST:PORT list PATH | \
+             load HOST:PORT add MIB [TARGET] | load HOST:PORT tree FILES [TARGET] | load export COUNT"
         ),
     }
 }
@@ -80,6 +84,87 @@ fn pin(host: &str, count: u64, connections: u64, first: u64) {
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
     let rate = times.len() as f64 / elapsed;
     println!("{count} pins, {connections} connections: {rate:.0}/s, p50 {:.2} ms, p99 {:.2} ms", at(0.5), at(0.99));
+}
+
+/// Bytes that nobody has yet: they begin with the time, and each block differs.
+fn fresh(bytes: usize) -> Vec<u8> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let mut x = since.as_nanos() as u64 | 1;
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        out.extend_from_slice(&x.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
+
+fn part_head(name: &str) -> String {
+    format!(
+        "--load\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\n"
+    )
+}
+
+const FORM_END: &str = "\r\n--load--\r\n";
+
+/// Begins to send a form of so many bytes.
+fn post(host: &str, target: &str, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(host).expect("the peer listens");
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary=load\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream
+}
+
+/// Reads the answer to a form to its end; it must be a good one.
+fn added(mut stream: TcpStream) {
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // A body that is cut has no last chunk.
+    assert!(answer.ends_with("\r\n0\r\n\r\n") || answer.contains("ontent-Length"), "{answer}");
+}
+
+/// Sends a file of so many MiB. It is stored for good when that is answered.
+fn add(host: &str, mib: u64, target: &str) {
+    let content = fresh(usize::try_from(mib << 20).expect("fits into memory"));
+    let head = part_head("file");
+    let begun = Instant::now();
+    let mut stream = post(host, target, head.len() + content.len() + FORM_END.len());
+    for part in [head.as_bytes(), &content, FORM_END.as_bytes()] {
+        stream.write_all(part).expect("sent");
+    }
+    added(stream);
+    let elapsed = begun.elapsed().as_secs_f64();
+    println!("add of {mib} MiB: {elapsed:.2} s, {:.0} MiB/s", mib as f64 / elapsed);
+}
+
+/// Sends so many small files of one directory.
+fn tree(host: &str, files: u64, target: &str) {
+    let begun = Instant::now();
+    let part = |number: u64| {
+        let first = if number == 0 { "" } else { "\r\n" };
+        format!("{first}{}file {number:09}", part_head(&format!("d%2F{number:09}")))
+    };
+    // All but the first are as long.
+    let (first, other) = (part(0).len(), part(1).len());
+    let length = first + other * usize::try_from(files.saturating_sub(1)).expect("fits") + FORM_END.len();
+    let stream = post(host, target, length);
+    let reader = stream.try_clone().expect("a second handle");
+    // Lines are told meanwhile: read, or the peer waits.
+    let answers = std::thread::spawn(move || added(reader));
+    let mut out = std::io::BufWriter::with_capacity(1 << 18, stream);
+    (0..files.max(1)).for_each(|number| out.write_all(part(number).as_bytes()).expect("sent"));
+    out.write_all(FORM_END.as_bytes()).expect("sent");
+    out.flush().expect("sent");
+    answers.join().expect("added");
+    let elapsed = begun.elapsed().as_secs_f64();
+    println!("add of {files} files: {elapsed:.2} s, {:.0}/s", files as f64 / elapsed);
 }
 
 /// Reads one answer of known length; returns its status line.
