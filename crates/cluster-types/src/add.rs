@@ -56,6 +56,37 @@ pub struct AddParams {
     pub no_pin: bool,
     /// What the body holds.
     pub format: AddFormat,
+    /// What Kubo's `add` takes besides.
+    pub beyond: AddBeyond,
+}
+
+/// Parameters of an add that the reference has not, named as Kubo's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddBeyond {
+    /// Most bytes of blocks that are put into their CIDs; `None`: no block is.
+    pub inline: Option<usize>,
+    /// Links of a node of a file; `None`: 174.
+    pub file_links_max: Option<usize>,
+    /// Entries above which a directory is cut into shards, whatever its bytes.
+    pub directory_links_max: Option<usize>,
+    /// Links of a node of a directory that is cut into shards; `None`: 256.
+    pub hamt_fanout: Option<u64>,
+    /// Mode of every file and directory.
+    pub mode: Option<u32>,
+    /// Modification time of every entry: seconds since 1970, and nanoseconds.
+    pub mtime: Option<(i64, u32)>,
+    /// Keep the modes that come with the entries.
+    pub preserve_mode: bool,
+    /// Keep the modification times that come with the entries.
+    pub preserve_mtime: bool,
+}
+
+impl AddBeyond {
+    /// Whether entries say more than their bytes and names.
+    #[must_use]
+    pub fn has_attributes(&self) -> bool {
+        self.mode.is_some() || self.mtime.is_some() || self.preserve_mode || self.preserve_mtime
+    }
 }
 
 impl Default for AddParams {
@@ -76,6 +107,7 @@ impl Default for AddParams {
             nocopy: false,
             no_pin: false,
             format: AddFormat::default(),
+            beyond: AddBeyond::default(),
         }
     }
 }

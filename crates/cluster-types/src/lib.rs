@@ -30,7 +30,7 @@ pub mod store;
 mod text_map;
 pub mod time;
 
-pub use self::add::{AddFormat, AddLayout, AddParams, Added};
+pub use self::add::{AddBeyond, AddFormat, AddLayout, AddParams, Added};
 pub use self::cid::Cid;
 pub use self::digest::{PinsetDigest, StateDigest};
 pub use self::duration::GoDuration;

@@ -1,7 +1,9 @@
 //! Pin options and parameters of an add in a query string, both ways: names, order of checks and texts of errors as
 //! the reference.
 
-use crate::{AddFormat, AddLayout, AddParams, Cid, GoDuration, Multiaddr, PeerId, PinMode, PinOptions, Timestamp};
+use crate::{
+    AddBeyond, AddFormat, AddLayout, AddParams, Cid, GoDuration, Multiaddr, PeerId, PinMode, PinOptions, Timestamp,
+};
 use multiaddr::Protocol;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -207,7 +209,47 @@ pub fn add_params_from_query(pairs: &[(String, String)], now: Timestamp) -> Resu
         nocopy: query.boolean("nocopy", false)?,
         no_pin: query.boolean("no-pin", false)?,
         format,
+        beyond: beyond(&query)?,
     })
+}
+
+/// Bytes of a block that goes into its CID, if only `inline` is said. As Kubo.
+const INLINE: usize = 32;
+
+/// What Kubo's `add` takes besides, with its names and its words.
+fn beyond(query: &Query<'_>) -> Result<AddBeyond, QueryError> {
+    let limit = query.number("inline-limit")?.unwrap_or(INLINE);
+    let positive = |number: Option<usize>| number.filter(|number| *number > 0);
+    let nanos: u32 = query.number("mtime-nsecs")?.unwrap_or(0);
+    let seconds = query.number("mtime")?.filter(|seconds: &i64| *seconds != 0);
+    if seconds.is_none() && nanos != 0 {
+        let text = "option \"mtime-nsecs\" requires \"mtime\" to be provided as well";
+        return Err(QueryError(text.into()));
+    }
+    if nanos >= 1_000_000_000 {
+        return Err(QueryError("parameter mtime-nsecs invalid".into()));
+    }
+    Ok(AddBeyond {
+        inline: query.boolean("inline", false)?.then_some(limit),
+        file_links_max: positive(query.number("max-file-links")?),
+        directory_links_max: positive(query.number("max-directory-links")?),
+        hamt_fanout: query.number("max-hamt-fanout")?.filter(|fanout| *fanout > 0),
+        mode: mode(query.text("mode"))?,
+        mtime: seconds.map(|seconds| (seconds, nanos)),
+        preserve_mode: query.boolean("preserve-mode", false)?,
+        preserve_mtime: query.boolean("preserve-mtime", false)?,
+    })
+}
+
+/// A file's mode as Kubo's clients write it: decimal, or with a zero in front octal. Of a pin's modes it is none.
+fn mode(text: &str) -> Result<Option<u32>, QueryError> {
+    let read = match text {
+        "" | "0" => return Ok(None),
+        octal if octal.starts_with('0') => u32::from_str_radix(octal, 8),
+        decimal if decimal.starts_with(|first: char| first.is_ascii_digit()) => decimal.parse(),
+        _ => return Ok(None),
+    };
+    read.map(Some).map_err(|_| QueryError("parameter mode invalid".into()))
 }
 
 /// Pin options as the reference's client sends them: sorted, the usual ones always there.
@@ -270,7 +312,31 @@ pub fn add_params_to_query(params: &AddParams) -> String {
     ] {
         set(name, value.to_string());
     }
+    for (name, value) in beyond_pairs(&params.beyond) {
+        set(name, value);
+    }
     encode(pairs)
+}
+
+/// Only what is asked for: the reference does not know them.
+fn beyond_pairs(beyond: &AddBeyond) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    if let Some(limit) = beyond.inline {
+        pairs.extend([("inline", "true".to_owned()), ("inline-limit", limit.to_string())]);
+    }
+    if let Some((seconds, nanos)) = beyond.mtime {
+        pairs.extend([("mtime", seconds.to_string()), ("mtime-nsecs", nanos.to_string())]);
+    }
+    let numbers = [
+        ("max-file-links", beyond.file_links_max.map(|number| number.to_string())),
+        ("max-directory-links", beyond.directory_links_max.map(|number| number.to_string())),
+        ("max-hamt-fanout", beyond.hamt_fanout.map(|number| number.to_string())),
+        ("mode", beyond.mode.map(|mode| format!("0{mode:o}"))),
+        ("preserve-mode", beyond.preserve_mode.then(|| "true".to_owned())),
+        ("preserve-mtime", beyond.preserve_mtime.then(|| "true".to_owned())),
+    ];
+    pairs.extend(numbers.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    pairs
 }
 
 fn encode(pairs: BTreeMap<String, String>) -> String {
@@ -359,6 +425,33 @@ mod tests {
         #[test]
         fn garbage_is_read_or_refused_without_a_panic(query in ".{0,60}") {
             let _either = read(&query);
+        }
+    }
+
+    /// Kubo's clients write what the reference does not know; a pin's `mode` has the same name.
+    #[test]
+    fn what_kubo_s_clients_ask_for_is_read_and_written() {
+        let read = |query: &str| {
+            add_params_from_query(&parse_query(query), Timestamp::from_unix(NOW, 0)).map(|params| params.beyond)
+        };
+        assert_eq!(read("inline-limit=32&mode=recursive&preserve-mode=false"), Ok(AddBeyond::default()));
+        let beyond = AddBeyond {
+            inline: Some(40),
+            file_links_max: Some(10),
+            directory_links_max: Some(20),
+            hamt_fanout: Some(16),
+            mode: Some(0o644),
+            mtime: Some((-5, 7)),
+            preserve_mode: true,
+            preserve_mtime: true,
+        };
+        let written = add_params_to_query(&AddParams { beyond, ..AddParams::default() });
+        assert_eq!(read(&written), Ok(beyond), "{written}");
+        assert_eq!(read("mode=420").map(|beyond| beyond.mode), Ok(Some(0o644)));
+        for wrong in
+            ["mode=08", "mtime=x", "mtime-nsecs=5", "mtime=1&mtime-nsecs=1000000000", "inline-limit=-1", "inline=2"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

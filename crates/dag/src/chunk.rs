@@ -20,6 +20,11 @@ impl Splitter {
         }
     }
 
+    /// Whether pieces end without regard to what they hold.
+    pub(crate) fn is_by_size(&self) -> bool {
+        matches!(self, Self::Size(_))
+    }
+
     /// Most bytes of a piece.
     pub(crate) fn most(&self) -> usize {
         match self {

@@ -1,12 +1,12 @@
 //! Large directories: a trie over the hashes of names, as the UnixFS specification and Kubo build it (HAMT, hashed with
-//! `murmur3-x64-64`). Written with 256 children a node; read with any width that Kubo takes.
+//! `murmur3-x64-64`). Written and read with any width that Kubo takes.
 
-use crate::hash::Naming;
-use crate::pb::{Kind, Link, Node, UnixFs};
-use crate::tree::Entry;
+use crate::entries::{Entries, Place};
+use crate::pb::{Attributes, Kind, Link, Node, UnixFs};
+use crate::tree::{Entry, Form};
 use crate::{Block, DAG_PB};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
 
 /// Multicodec of the hash function of names.
 const MURMUR3: u64 = 0x22;
@@ -14,19 +14,26 @@ const MURMUR3: u64 = 0x22;
 /// Bits of the hash of a name.
 const HASH_BITS: u32 = 64;
 
-/// How wide a node of the trie is.
+/// How wide a node of the trie of a large directory is. Default: 256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Width(u64);
+pub struct Width(u64);
 
-/// What directories are written with.
-const WRITTEN: Width = Width(256);
+impl Default for Width {
+    fn default() -> Self {
+        Self(256)
+    }
+}
 
 impl Width {
+    /// So many links of a node: a power of two from 8 to 1024.
+    #[must_use]
+    pub fn new(fanout: u64) -> Option<Self> {
+        (fanout.is_power_of_two() && (8..=1024).contains(&fanout)).then_some(Self(fanout))
+    }
+
     /// The width that a node says it has, if it is one: as Kubo, a power of two from 8 to 1024.
     pub(crate) fn of(unixfs: &UnixFs) -> Option<Self> {
-        let fanout = unixfs.fanout?;
-        (unixfs.hash_type == Some(MURMUR3) && fanout.is_power_of_two() && (8..=1024).contains(&fanout))
-            .then_some(Self(fanout))
+        if unixfs.hash_type == Some(MURMUR3) { Self::new(unixfs.fanout?) } else { None }
     }
 
     /// Characters before a name in a link of a node: its place, in hexadecimal.
@@ -52,51 +59,52 @@ pub(crate) fn hash(name: &str) -> u64 {
     murmur3::murmur3_x64_128(&mut name.as_bytes(), 0).expect("reading from memory does not fail") as u64
 }
 
-enum Slot {
-    Value(u64, String, Entry),
-    Shard(BTreeMap<u64, Slot>),
+/// The places of entries by the hashes of their names, which is the order of the trie; of several with the same name the
+/// last one.
+pub(crate) fn by_hash(entries: &Entries) -> Vec<(u64, Place)> {
+    let mut by_hash: Vec<(u64, Place)> = entries.iter().map(|(place, packed)| (hash(packed.name), place)).collect();
+    // Last ones first: of equal ones the first is kept.
+    by_hash.sort_unstable_by_key(|(hash, place)| (*hash, Reverse(*place)));
+    by_hash.dedup_by(|later, kept| later.0 == kept.0 && entries.get(later.1).name == entries.get(kept.1).name);
+    by_hash
 }
 
 /// Makes the blocks of a large directory. Two names with the same hash cannot both be in it; that is `None`.
-pub(crate) fn build(links: Vec<Link>, naming: Naming, out: &mut dyn FnMut(Block)) -> Option<Entry> {
-    let mut root = BTreeMap::new();
-    for link in links {
-        let entry = Entry { cid: link.cid, tsize: link.tsize };
-        insert(&mut root, 0, Slot::Value(hash(&link.name), link.name, entry))?;
-    }
-    Some(finish(root, naming, out))
+pub(crate) fn build(
+    entries: &Entries,
+    by_hash: &[(u64, Place)],
+    form: &Form,
+    attributes: Attributes,
+    out: &mut dyn FnMut(Block),
+) -> Option<Entry> {
+    shard(entries, by_hash, 0, form, attributes, out)
 }
 
-fn insert(slots: &mut BTreeMap<u64, Slot>, level: u32, value: Slot) -> Option<()> {
-    let Slot::Value(hash, ..) = value else { return None };
-    let place = WRITTEN.place(hash, level)?;
-    let now = match slots.remove(&place) {
-        None => value,
-        Some(Slot::Shard(mut below)) => {
-            insert(&mut below, level + 1, value)?;
-            Slot::Shard(below)
-        }
-        Some(other) => {
-            let mut below = BTreeMap::new();
-            insert(&mut below, level + 1, other)?;
-            insert(&mut below, level + 1, value)?;
-            Slot::Shard(below)
-        }
-    };
-    slots.insert(place, now);
-    Some(())
-}
-
-fn finish(slots: BTreeMap<u64, Slot>, naming: Naming, out: &mut dyn FnMut(Block)) -> Entry {
-    let mut bits = vec![0_u8; WRITTEN.0 as usize / 8];
-    let mut links = Vec::with_capacity(slots.len());
-    for (place, slot) in slots {
+/// The node over entries whose hashes begin alike.
+fn shard(
+    entries: &Entries,
+    by_hash: &[(u64, Place)],
+    level: u32,
+    form: &Form,
+    attributes: Attributes,
+    out: &mut dyn FnMut(Block),
+) -> Option<Entry> {
+    let width = form.width;
+    // When the hashes have no more bits, neither has a place for its own.
+    width.place(0, level)?;
+    let mut bits = vec![0_u8; width.0 as usize / 8];
+    let mut links = Vec::with_capacity(by_hash.len().min(width.0 as usize));
+    for alike in by_hash.chunk_by(|one, other| width.place(one.0, level) == width.place(other.0, level)) {
+        let place = width.place(alike[0].0, level)?;
         let from_end = bits.len() - 1 - place as usize / 8;
         bits[from_end] |= 1 << (place % 8);
-        let prefix = WRITTEN.prefix(place);
-        let (name, entry) = match slot {
-            Slot::Value(_, name, entry) => (prefix + &name, entry),
-            Slot::Shard(below) => (prefix, finish(below, naming, out)),
+        let prefix = width.prefix(place);
+        let (name, entry) = match alike {
+            [(_, only)] => {
+                let packed = entries.get(*only);
+                (prefix + packed.name, packed.entry())
+            }
+            several => (prefix, shard(entries, several, level + 1, form, Attributes::NONE, out)?),
         };
         links.push(Link { cid: entry.cid, name, tsize: entry.tsize });
     }
@@ -105,14 +113,15 @@ fn finish(slots: BTreeMap<u64, Slot>, naming: Naming, out: &mut dyn FnMut(Block)
     let unixfs = UnixFs {
         data: Bytes::copy_from_slice(&bits[first..]),
         hash_type: Some(MURMUR3),
-        fanout: Some(WRITTEN.0),
+        fanout: Some(width.0),
+        attributes,
         ..UnixFs::new(Kind::Shard)
     };
     let below: u64 = links.iter().map(|link| link.tsize).sum();
     let data = Node { links, data: unixfs.encode() }.encode();
-    let (cid, tsize) = (naming.cid(DAG_PB, &data), below + data.len() as u64);
+    let (cid, tsize) = (form.naming.cid(DAG_PB, &data), below + data.len() as u64);
     out(Block { cid, data });
-    Entry { cid, tsize }
+    Some(Entry { cid, tsize })
 }
 
 #[cfg(test)]
@@ -123,7 +132,7 @@ mod tests {
     fn places_are_taken_from_the_front_of_the_hash() {
         let hash = 0xab_cd_ef_01_23_45_67_89;
         assert_eq!(
-            (WRITTEN.place(hash, 0), WRITTEN.place(hash, 7), WRITTEN.place(hash, 8)),
+            (Width(256).place(hash, 0), Width(256).place(hash, 7), Width(256).place(hash, 8)),
             (Some(0xab), Some(0x89), None)
         );
         assert_eq!((Width(16).place(hash, 1), Width(16).prefix(0xb)), (Some(0xb), "B".into()));

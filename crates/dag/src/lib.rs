@@ -1,7 +1,8 @@
 //! Pure DAG work: files and directories become blocks with the names that Kubo gives them.
 //!
 //! No I/O, no async, nothing of clusters. Reading order: [`pb`] (nodes as bytes), [`hash`] (names of blocks), [mod@file]
-//! (a file, pushed in pieces; cut by `chunk`, laid out here or by `trickle`), [`tree`] (directories), [`read`] (paths, listings, ranges), [`links`] (walks),
+//! (a file, pushed in pieces; cut by `chunk`, written by
+//! `leaf`, laid out here or by `trickle`), [`tree`] (directories, packed by `entries`), [`read`] (paths, listings, ranges), [`links`] (walks),
 //! [`car`], [`shard`], [`data`] (dag-cbor and dag-json).
 //!
 //! ```
@@ -17,9 +18,11 @@
 pub mod car;
 mod chunk;
 pub mod data;
+mod entries;
 pub mod file;
 mod hamt;
 pub mod hash;
+mod leaf;
 pub mod links;
 pub mod options;
 pub mod pb;

@@ -44,6 +44,20 @@ pub enum Kind {
     Shard = 5,
 }
 
+/// What a file system says of an entry besides its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attributes {
+    /// Permissions: the low twelve bits of a mode. 0 is none.
+    pub mode: u32,
+    /// When it was modified: seconds since 1970, and nanoseconds.
+    pub mtime: Option<(i64, u32)>,
+}
+
+impl Attributes {
+    /// None of them.
+    pub const NONE: Self = Self { mode: 0, mtime: None };
+}
+
 /// UnixFS data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnixFs {
@@ -59,13 +73,23 @@ pub struct UnixFs {
     pub hash_type: Option<u64>,
     /// Width of a large directory.
     pub fanout: Option<u64>,
+    /// Mode and time. Written, and passed over when data is read.
+    pub attributes: Attributes,
 }
 
 impl UnixFs {
     /// Data of a kind, empty.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, data: Bytes::new(), file_size: None, block_sizes: Vec::new(), hash_type: None, fanout: None }
+        Self {
+            kind,
+            data: Bytes::new(),
+            file_size: None,
+            block_sizes: Vec::new(),
+            hash_type: None,
+            fanout: None,
+            attributes: Attributes::NONE,
+        }
     }
 
     /// The bytes.
@@ -88,6 +112,19 @@ impl UnixFs {
         }
         if let Some(fanout) = self.fanout {
             number(&mut out, 6, fanout);
+        }
+        if self.attributes.mode != 0 {
+            number(&mut out, 7, self.attributes.mode.into());
+        }
+        if let Some((seconds, nanos)) = self.attributes.mtime {
+            let mut time = BytesMut::new();
+            // A negative number as protobuf writes it: in two's complement.
+            number(&mut time, 1, seconds as u64);
+            if nanos > 0 {
+                varint(&mut time, 2 << 3 | 5);
+                time.put_u32_le(nanos);
+            }
+            field(&mut out, 8, &time);
         }
         out.freeze()
     }

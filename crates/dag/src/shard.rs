@@ -1,7 +1,7 @@
 //! Nodes that hold a large DAG together, and in parts: dag-cbor maps of `"0"`, `"1"`, … to blocks, as the reference's.
 
 use crate::Block;
-use crate::hash::{HashFunction, Naming};
+use crate::hash::Naming;
 use crate::links::{DAG_CBOR, LinksError};
 use bytes::Bytes;
 use cid::Cid;
@@ -17,7 +17,7 @@ pub fn node(links: &[Cid]) -> Block {
     let map: BTreeMap<String, Ipld> =
         links.iter().enumerate().map(|(number, cid)| (number.to_string(), Ipld::Link(*cid))).collect();
     let data = serde_ipld_dagcbor::to_vec(&map).map(Bytes::from).expect("a map of links is CBOR");
-    let naming = Naming { version_1: true, hash: HashFunction::Sha2_256 };
+    let naming = Naming { version_1: true, ..Naming::default() };
     Block { cid: naming.cid(DAG_CBOR, &data), data }
 }
 
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     fn leaf(number: usize) -> Cid {
-        Naming { version_1: true, hash: HashFunction::Sha2_256 }.cid(crate::RAW, number.to_string().as_bytes())
+        Naming { version_1: true, ..Naming::default() }.cid(crate::RAW, number.to_string().as_bytes())
     }
 
     #[test]

@@ -18,6 +18,9 @@ use tokio::sync::mpsc;
 /// Blocks that wait to be sent.
 const AHEAD: usize = 16;
 
+/// Multicodec of the hash that is the data itself.
+const IDENTITY: u64 = 0x00;
+
 const BOUNDARY: &str = "------------------------cluster7d1b9f0c4e2a";
 
 /// What the daemon must be told to give a block the same name.
@@ -50,6 +53,13 @@ impl Kind {
             0x14 => "sha3-512",
             0x16 => "sha3-256",
             0x1e => "blake3",
+            0x17 => "sha3-224",
+            0x15 => "sha3-384",
+            0x1a => "keccak-224",
+            0x1b => "keccak-256",
+            0x1c => "keccak-384",
+            0x1d => "keccak-512",
+            0x56 => "dbl-sha2-256",
             0xb220 => "blake2b-256",
             0xb240 => "blake2b-512",
             0xb260 => "blake2s-256",
@@ -68,10 +78,15 @@ fn unknown(what: &str, code: u64) -> ConnectorError {
 impl IpfsHttp {
     pub(super) async fn put_blocks(&self, mut blocks: Blocks) -> Result<(), ConnectorError> {
         self.count_trigger();
-        let mut next = match blocks.next().await {
-            None => return Err(ConnectorError::Invalid("BlockStream: no blocks to peek in blocks channel".into())),
-            Some(block) => Some(block.map_err(cut)?),
+        let Some(first) = blocks.next().await else {
+            return Err(ConnectorError::Invalid("BlockStream: no blocks to peek in blocks channel".into()));
         };
+        // What is in its own name the daemon has.
+        let is_stored = |block: &Result<Block, _>| {
+            futures::future::ready(!matches!(block, Ok(block) if block.cid.hash().code() == IDENTITY))
+        };
+        let mut blocks = futures::stream::iter([first]).chain(blocks).filter(is_stored).boxed();
+        let mut next = blocks.next().await.transpose().map_err(cut)?;
         while let Some(first) = next {
             next = self.put_run(first, &mut blocks).await?;
         }

@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 /// The content that the recording speaks of.
 struct Content(Vec<Block>);
 
-const V1: Naming = Naming { version_1: true, hash: dag::hash::HashFunction::Sha2_256 };
+const V1: Naming = Naming { version_1: true, hash: dag::hash::HashFunction::Sha2_256, inline: None };
 
 impl Content {
     fn file(&mut self, bytes: &[u8], naming: Naming) -> Entry {
@@ -51,7 +51,7 @@ impl Content {
             tree.put(path, entry).expect("put");
         }
         let mut out = |block: dag::Block| self.0.push(Block { cid: Cid(block.cid), data: block.data });
-        tree.put("d/ln", symlink("a.txt", V1, &mut out)).expect("put");
+        tree.put("d/ln", symlink("a.txt", None, V1, &mut out)).expect("put");
         let root = tree.finish_entry("d", V1, &mut out, &mut |_, _| {}).expect("finished").expect("there");
         Cid(root.cid)
     }

@@ -11,10 +11,12 @@ use super::sharded::Shards;
 use cluster_component::component::{Adder, IpfsConnector, Part};
 use cluster_component::errors::ClusterError;
 use cluster_component::rpc::{Cluster as ClusterRpc, Rpc, Target};
-use cluster_types::{AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
+use cluster_types::{AddBeyond, AddFormat, AddLayout, AddParams, Added, Cid, PeerId, Pin};
 use dag::file::Options;
-use dag::hash::{HashFunction, Naming};
+use dag::hash::{HashFunction, INLINE_MAX, Naming};
 use dag::options::{Chunker, Layout};
+use dag::pb::Attributes;
+use dag::tree::{Form, Width};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::fmt;
@@ -51,15 +53,16 @@ impl BlockAdder {
         told: mpsc::Sender<Result<Added, ClusterError>>,
     ) -> Result<(), ClusterError> {
         let options = options(&params)?;
+        let form = form(&params, options.naming)?;
         if params.shard {
-            return self.sharded(&params, options, parts, &told).await;
+            return self.sharded(&params, (options, form), parts, &told).await;
         }
         let allocations = self.allocate(&params).await?;
         let _lease = self.connector.lease();
         let me = [self.rpc.me()];
         let to = if params.local { &me[..] } else { &allocations };
         let (blocks, stored) = Destinations::open(&self.rpc, to);
-        let mut entries = Entries::new(&params, options, Sink::Whole(blocks, &allocations), &told);
+        let mut entries = Entries::new(&params, (options, form), Sink::Whole(blocks, &allocations), &told);
         let cut = async move {
             let roots = entries.read(parts).await;
             (roots, entries.have_ended())
@@ -83,7 +86,7 @@ impl BlockAdder {
     async fn sharded(
         &self,
         params: &AddParams,
-        options: Options,
+        options: (Options, Form),
         parts: BoxStream<'static, Result<Part, ClusterError>>,
         told: &mpsc::Sender<Result<Added, ClusterError>>,
     ) -> Result<(), ClusterError> {
@@ -168,16 +171,54 @@ fn options(params: &AddParams) -> Result<Options, ClusterError> {
     }
     let Some(hash) = HashFunction::by_name(&params.hash) else { return refuse("hash function name not known") };
     let version_1 = params.cid_version == 1;
+    let has_attributes = params.beyond.has_attributes();
+    if has_attributes && params.raw_leaves == Some(true) {
+        return refuse("raw-leaves can't be used with UnixFS metadata like mode or modification time");
+    }
     if !version_1 && hash != HashFunction::Sha2_256 {
         return refuse("invalid cid: invalid v0 prefix");
     }
     Ok(Options {
         chunker: Chunker::parse(&params.chunker).map_err(|e| ClusterError::Invalid(e.to_string()))?,
-        raw_leaves: params.raw_leaves.unwrap_or(version_1),
-        naming: Naming { version_1, hash },
+        raw_leaves: params.raw_leaves.unwrap_or(version_1 && !has_attributes),
+        naming: Naming { version_1, hash, inline: inline(&params.beyond)? },
         layout: match params.layout {
             AddLayout::Trickle => Layout::Trickle,
             _ => Layout::Balanced,
         },
+        links_max: links_max(&params.beyond)?,
+        attributes: Attributes::NONE,
     })
+}
+
+/// Links that a node of a file may have: below, nothing would be gathered; above, it could be too large for other peers.
+const FILE_LINKS: std::ops::RangeInclusive<usize> = 2..=8_192;
+
+fn links_max(beyond: &AddBeyond) -> Result<usize, ClusterError> {
+    let links = beyond.file_links_max.unwrap_or(Options::default().links_max);
+    let (least, most) = (FILE_LINKS.start(), FILE_LINKS.end());
+    let refused = || ClusterError::Invalid(format!("max-file-links {links}: it must be between {least} and {most}"));
+    FILE_LINKS.contains(&links).then_some(links).ok_or_else(refused)
+}
+
+fn inline(beyond: &AddBeyond) -> Result<Option<usize>, ClusterError> {
+    match beyond.inline {
+        Some(limit) if limit > INLINE_MAX => {
+            let text = format!("inline-limit {limit} exceeds maximum allowed size of {INLINE_MAX} bytes");
+            Err(ClusterError::Invalid(text))
+        }
+        limit => Ok(limit),
+    }
+}
+
+/// How directories are written.
+fn form(params: &AddParams, naming: Naming) -> Result<Form, ClusterError> {
+    let width = match params.beyond.hamt_fanout {
+        None => Width::default(),
+        Some(fanout) => Width::new(fanout).ok_or_else(|| {
+            let text = format!("max-hamt-fanout {fanout}: it must be a power of two between 8 and 1024");
+            ClusterError::Invalid(text)
+        })?,
+    };
+    Ok(Form { naming, links_max: params.beyond.directory_links_max, width })
 }

@@ -7,13 +7,17 @@ use bytes::Bytes;
 use cluster_component::component::{Part, PartKind};
 use cluster_component::errors::ClusterError;
 use cluster_component::ports::Block;
-use cluster_types::{AddFormat, AddParams, Added, Cid, PeerId};
+use cluster_types::{AddFormat, AddParams, Added, Cid, PeerId, Timestamp};
 use dag::file::{FileBuilder, FileRoot, Options};
-use dag::tree::{Directory, Entry, TreeError, symlink};
+use dag::pb::Attributes;
+use dag::tree::{Directory, Entry, Form, TreeError, symlink};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+
+/// What of a mode is kept: permissions, and the bits before them.
+const MODE_BITS: u32 = 0o7777;
 
 /// Progress is told after so many bytes.
 const PROGRESS_BYTES: u64 = 262_144;
@@ -98,6 +102,7 @@ pub(super) enum Sink<'a> {
 pub(super) struct Entries<'a> {
     params: &'a AddParams,
     options: Options,
+    form: Form,
     sink: Sink<'a>,
     told: &'a mpsc::Sender<Result<Added, ClusterError>>,
 }
@@ -105,11 +110,11 @@ pub(super) struct Entries<'a> {
 impl<'a> Entries<'a> {
     pub(super) fn new(
         params: &'a AddParams,
-        options: Options,
+        (options, form): (Options, Form),
         sink: Sink<'a>,
         told: &'a mpsc::Sender<Result<Added, ClusterError>>,
     ) -> Self {
-        Self { params, options, sink, told }
+        Self { params, options, form, sink, told }
     }
 
     /// Whether no peer takes blocks any more.
@@ -163,18 +168,19 @@ impl<'a> Entries<'a> {
     /// Takes in one entry. Returns its CID if it has no name, and so no place in the tree.
     async fn part(&mut self, part: Part, tree: &mut Directory) -> Result<Option<Cid>, ClusterError> {
         let body = |e: TreeError| ClusterError::Body(e.to_string());
+        let attributes = self.attributes(part.mode, part.mtime);
         let entry = match part.kind {
             PartKind::Directory => {
-                tree.make(&part.path).map_err(body)?;
+                tree.make(&part.path).map_err(body)?.set_attributes(attributes);
                 return Ok(None);
             }
             PartKind::Symlink(target) => {
                 let mut made = Vec::new();
-                let entry = symlink(&target, self.options.naming, &mut |block| made.push(block));
+                let entry = symlink(&target, attributes.mtime, self.options.naming, &mut |block| made.push(block));
                 self.send(made).await?;
                 entry
             }
-            PartKind::File(bytes) => self.file(&part.path, bytes).await?,
+            PartKind::File(bytes) => self.file(&part.path, attributes, bytes).await?,
         };
         self.tell(&part.path, entry).await?;
         if part.path.is_empty() && !self.params.wrap {
@@ -186,12 +192,22 @@ impl<'a> Entries<'a> {
         Ok(None)
     }
 
+    /// What an entry says besides its bytes: what came with it where that is to be kept, else what holds for all.
+    fn attributes(&self, mode: Option<u32>, mtime: Option<Timestamp>) -> Attributes {
+        let beyond = &self.params.beyond;
+        let mode = if beyond.preserve_mode { mode } else { beyond.mode };
+        let came = || mtime.filter(|time| !time.is_zero()).map(|time| (time.unix_secs(), time.subsec_nanos()));
+        let mtime = if beyond.preserve_mtime { came() } else { beyond.mtime };
+        Attributes { mode: mode.unwrap_or(0) & MODE_BITS, mtime }
+    }
+
     async fn file(
         &mut self,
         path: &str,
+        attributes: Attributes,
         mut bytes: BoxStream<'static, Result<Bytes, ClusterError>>,
     ) -> Result<Entry, ClusterError> {
-        let mut cutter = Cutter::new(self.options);
+        let mut cutter = Cutter::new(Options { attributes, ..self.options });
         let (mut read, mut told) = (0, 0);
         while let Some(piece) = bytes.next().await {
             let piece = piece?;
@@ -248,14 +264,16 @@ impl<'a> Entries<'a> {
 
     async fn finish_entry(&mut self, tree: &mut Directory, name: Option<String>) -> Result<Option<Cid>, ClusterError> {
         let Some(name) = name else { return Ok(None) };
-        let (mut tree, naming) = (std::mem::take(tree), self.options.naming);
-        let made = self.directories(move |out, told| tree.finish_entry(&name, naming, out, told));
+        let (mut tree, form) = (std::mem::take(tree), self.form);
+        let made = self.directories(move |out, told| tree.finish_entry(&name, form, out, told));
         Ok(made.await?.map(|root| Cid(root.cid)))
     }
 
-    async fn finish_all(&mut self, tree: Directory) -> Result<Cid, ClusterError> {
-        let naming = self.options.naming;
-        Ok(Cid(self.directories(move |out, told| tree.finish("", naming, out, told)).await?.cid))
+    async fn finish_all(&mut self, mut tree: Directory) -> Result<Cid, ClusterError> {
+        let form = self.form;
+        // Nothing comes with the directory around all: what holds for all holds for it.
+        tree.set_attributes(self.attributes(None, None));
+        Ok(Cid(self.directories(move |out, told| tree.finish("", form, out, told)).await?.cid))
     }
 
     /// Makes directories on another thread. What is made goes on meanwhile: the blocks of large ones are many.

@@ -262,3 +262,44 @@ fn proc_paths_that_leave_the_tree_or_have_no_end_do_no_harm() {
     assert!(told.contains("directories in each other: 256 are taken"), "{}", &told[..told.len().min(500)]);
     nothing_is_left(&peer, home.path());
 }
+
+/// The CIDs were recorded from Kubo 0.44.
+#[test]
+fn proc_what_kubo_s_clients_ask_for_is_done_or_refused() {
+    let home = tempfile::tempdir().expect("home");
+    init(home.path());
+    let peer = Peer::start(home.path());
+    let hello = form(&[part("f.txt", b"hello")]);
+    for (query, cid) in [
+        ("inline=true", "bafyaadikbmeaeeqfnbswy3dpdacq"),
+        ("inline=true&cid-version=1", "bafkqablimvwgy3y"),
+        ("inline=true&cid-version=1&inline-limit=4", "bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq"),
+        ("inline-limit=99&mode=0644", "QmNqzFWcJHcaAQk5tiD4QVNuPxfurgDHHQrX9CDQze6165"),
+        ("mode=420&cid-version=1", "bafybeiahqpygmyokcaboaiixp3jdmgyuozbyxgikvkzg6kmprzdhuhcqty"),
+    ] {
+        let told = send(&peer, &format!("stream-channels=false&{query}"), &hello);
+        assert!(told.starts_with("HTTP/1.1 200 ") && told.contains(&format!("\"{cid}\"")), "{query}: {told}");
+    }
+    // The mode comes with the part, and is kept only if that is asked for.
+    let hello = String::from_utf8(hello).expect("text").replace("name=\"file\"", "name=\"file?mode=0644\"");
+    for (query, cid) in [
+        ("preserve-mode=true", "QmNqzFWcJHcaAQk5tiD4QVNuPxfurgDHHQrX9CDQze6165"),
+        ("preserve-mtime=true", "QmWfVY9y3xjsixTgbd9AorQxH7VtMpzfx2HaWtsoUYecaX"),
+    ] {
+        let told = send(&peer, &format!("stream-channels=false&{query}"), hello.as_bytes());
+        assert!(told.contains(&format!("\"{cid}\"")), "{query}: {told}");
+    }
+    for (query, words) in [
+        ("inline=true&inline-limit=65", "inline-limit 65 exceeds maximum allowed size of 64 bytes"),
+        ("max-file-links=1", "max-file-links 1: it must be between 2 and 8192"),
+        ("max-hamt-fanout=9", "max-hamt-fanout 9: it must be a power of two between 8 and 1024"),
+        ("mode=0644&raw-leaves=true", "raw-leaves can't be used with UnixFS metadata like mode or modification time"),
+        ("mtime-nsecs=1", "requires"),
+        ("mode=09", "parameter mode invalid"),
+        ("preserve-mode=maybe", "parameter preserve-mode invalid"),
+        ("hash=sha1&cid-version=1", "hash function name not known"),
+    ] {
+        let told = send(&peer, &format!("stream-channels=false&{query}"), hello.as_bytes());
+        assert!(told.starts_with("HTTP/1.1 400 ") && told.contains(words), "{query}: {told}");
+    }
+}

@@ -61,6 +61,15 @@ const ADD: &[&str] = &[
     "progress",
     "stream-channels",
     "no-pin",
+    "inline",
+    "inline-limit",
+    "max-file-links",
+    "max-directory-links",
+    "max-hamt-fanout",
+    "preserve-mode",
+    "preserve-mtime",
+    "mtime",
+    "mtime-nsecs",
 ];
 
 fn row(route: Route) -> Row {
@@ -123,6 +132,26 @@ fn parameter(name: &str) -> Value {
         "progress" => (json!({"type": "boolean"}), "Lines that tell how far it is"),
         "stream-channels" => (json!({"type": "boolean", "default": true}), "Lines while it goes on, or one array"),
         "no-pin" => (json!({"type": "boolean"}), "Only add"),
+        "inline" => (json!({"type": "boolean"}), "Small blocks go into their CIDs"),
+        "inline-limit" => (
+            json!({"type": "integer", "minimum": 0, "maximum": 64}),
+            "Most bytes of such a block; 32 if nothing is said",
+        ),
+        "max-file-links" => (
+            json!({"type": "integer", "minimum": 2, "maximum": 8192}),
+            "Links of a node of a file; 174 if nothing is said",
+        ),
+        "max-directory-links" => {
+            (json!({"type": "integer", "minimum": 0}), "Entries above which a directory is cut into shards")
+        }
+        "max-hamt-fanout" => (
+            json!({"type": "integer", "enum": [8, 16, 32, 64, 128, 256, 512, 1024]}),
+            "Links of a node of such a directory",
+        ),
+        "preserve-mode" => (json!({"type": "boolean"}), "The modes that come with entries are kept"),
+        "preserve-mtime" => (json!({"type": "boolean"}), "The modification times that come with entries are kept"),
+        "mtime" => (json!({"type": "integer"}), "The modification time of all entries: seconds since 1970"),
+        "mtime-nsecs" => (json!({"type": "integer", "minimum": 0, "maximum": 999999999}), "Nanoseconds behind them"),
         _ => (json!({"type": "string"}), "The name of the pin"),
     };
     json!({"name": name, "in": "query", "required": false, "schema": schema, "description": description})

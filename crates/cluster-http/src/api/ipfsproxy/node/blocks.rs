@@ -81,7 +81,7 @@ fn names(asked: &Asked) -> Result<Names, Refused> {
     }
     // As Kubo: only who asks for the old form gets the old version.
     let version_1 = asked.value("format") != "v0";
-    Ok(Names { codec, naming: Naming { version_1, hash } })
+    Ok(Names { codec, naming: Naming { version_1, hash, inline: None } })
 }
 
 /// Stores the blocks of a form, and has the cluster pin them if that is asked for.
@@ -175,7 +175,7 @@ pub(super) async fn dag_put(rpc: &Rpc, node: &Node, asked: &Asked, body: Request
     let name = asked.value("hash");
     let hash = HashFunction::by_name(name);
     let hash = hash.ok_or_else(|| Refused::wrong(format!("unrecognized multihash function: {name:?}")))?;
-    let (naming, pin) = (Naming { version_1: true, hash }, flag(asked, &["pin"], false)?);
+    let (naming, pin) = (Naming { version_1: true, hash, inline: None }, flag(asked, &["pin"], false)?);
     let parts = multipart::parts(multipart::begun(body, &asked.parts.headers).await, boundary);
     let (rpc, node) = (rpc.clone(), Arc::clone(node));
     let rows = parts.map_err(|error| error.to_string()).and_then(move |part| {
