@@ -51,7 +51,7 @@ async fn requests_to_the_daemon_are_counted_with_their_bytes() {
     let (kubo, metrics) = (FakeKubo::start(), Arc::<Metrics>::default());
     let (connector, _tasks) = counted_connector(&kubo, Arc::clone(&metrics)).await;
     let begun = metrics.daemon_calls()[&200].times.count;
-    let block = Block { cid: ITEM.parse().expect("a CID"), data: Bytes::from_static(b"twelve bytes") };
+    let block = Block::claimed(ITEM.parse().expect("a CID"), Bytes::from_static(b"twelve bytes"));
 
     kubo.world().refuse_pins = Some("no room".into());
     let pin = Pin::new(block.cid, PinOptions::default());
