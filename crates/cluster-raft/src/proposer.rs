@@ -1,5 +1,9 @@
 //! Proposing: everything that waits becomes one group, the groups that wait at the leader become one entry, and one sync
 //! at each member covers them all. A group grows by itself while the one before it is under way.
+//!
+//! A follower sends its next group as soon as the leader has confirmed the one before: until that shows here too, which
+//! takes another message of the leader, only those wait who ordered it. It does not send two at a time: they could change
+//! places on the way, and of two groups the one with the lower number would be taken for a copy of what was done already.
 
 use crate::machine::Machine;
 use crate::types::{Change, Engine, Group, LogId, Member, Proposal};
@@ -10,6 +14,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Most orders of one group.
@@ -20,6 +25,11 @@ const GROUP_BYTES: usize = 512 << 10;
 
 /// Orders that may wait.
 pub(crate) const QUEUE_MAX: usize = 50_000;
+
+/// Groups that are confirmed and do not show here yet. When there are so many, the next one waits.
+const UNSEEN_MAX: usize = 8;
+
+type Waiting = Vec<oneshot::Sender<Result<(), ConsensusError>>>;
 
 /// What the task is told.
 pub(crate) enum Order {
@@ -52,7 +62,7 @@ pub(crate) struct Proposer {
 #[derive(Default)]
 struct Gathered {
     changes: BytesMut,
-    answers: Vec<oneshot::Sender<Result<(), ConsensusError>>>,
+    answers: Waiting,
     forwarded: Vec<(Group, oneshot::Sender<Answer>)>,
     bytes: usize,
 }
@@ -81,6 +91,7 @@ impl Gathered {
 impl Proposer {
     /// Works until nobody is left to order anything.
     pub(crate) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut unseen = JoinSet::new();
         while let Some(first) = orders.recv().await {
             let mut gathered = Gathered::default();
             gathered.take(first);
@@ -89,11 +100,11 @@ impl Proposer {
             {
                 gathered.take(order);
             }
-            self.commit(gathered).await;
+            self.commit(gathered, &mut unseen).await;
         }
     }
 
-    async fn commit(&mut self, gathered: Gathered) {
+    async fn commit(&mut self, gathered: Gathered, unseen: &mut JoinSet<()>) {
         let own = (!gathered.answers.is_empty()).then(|| {
             self.number = self.number.max(self.machine.last_group(self.me)) + 1;
             Group { from: self.me, number: self.number, changes: gathered.changes.freeze() }
@@ -117,15 +128,32 @@ impl Proposer {
         }
         let Some(own) = own else { return };
         let result = match done {
-            Some(_) => Ok(()),
+            Some(_) => Ok(Confirmed::Here),
             None => self.keep_trying(own).await,
         };
-        gathered.answers.into_iter().for_each(|answer| drop(answer.send(result.clone())));
+        match result {
+            Ok(Confirmed::Elsewhere(index)) => self.answer_once_seen(index, gathered.answers, unseen).await,
+            Ok(Confirmed::Here) => answer(gathered.answers, &Ok(())),
+            Err(error) => answer(gathered.answers, &Err(error)),
+        }
+    }
+
+    /// Answers when what is committed shows here too; meanwhile the next group is on its way.
+    async fn answer_once_seen(&self, index: Option<LogId>, answers: Waiting, unseen: &mut JoinSet<()>) {
+        while unseen.try_join_next().is_some() {}
+        if unseen.len() >= UNSEEN_MAX {
+            unseen.join_next().await;
+        }
+        let (engine, within) = (self.engine.clone(), self.patience.network);
+        unseen.spawn(async move {
+            see(&engine, index, within).await;
+            answer(answers, &Ok(()));
+        });
     }
 
     /// Proposes a group of ours again and again, wherever the leader is, for as long as a leader is waited for and at
     /// least as often as the configuration says.
-    async fn keep_trying(&self, group: Group) -> Result<(), ConsensusError> {
+    async fn keep_trying(&self, group: Group) -> Result<Confirmed, ConsensusError> {
         let until = Instant::now() + self.patience.leader;
         let mut tries = 0;
         loop {
@@ -134,13 +162,13 @@ impl Proposer {
             };
             let failed = if leader == self.me {
                 match self.write(vec![group.clone()]).await {
-                    Ok(_) => return Ok(()),
+                    Ok(_) => return Ok(Confirmed::Here),
                     Err(Failed::Stopped) => return Err(ConsensusError::NotRunning),
                     Err(other) => other,
                 }
             } else {
                 match self.forward(leader, &group).await {
-                    Ok(index) => return self.see(index).await,
+                    Ok(index) => return Ok(Confirmed::Elsewhere(index)),
                     Err(failed) => failed,
                 }
             };
@@ -185,15 +213,25 @@ impl Proposer {
             Err(error) => Err(Failed::Other(error.to_string())),
         }
     }
+}
 
-    /// Waits until what is committed shows here too. It is committed whether it does in time or not.
-    async fn see(&self, index: Option<LogId>) -> Result<(), ConsensusError> {
-        let index = index.map(|id| id.index);
-        let seen = self.engine.wait(Some(self.patience.network)).applied_index_at_least(index, "its own change").await;
-        if let Err(error) = seen {
-            tracing::warn!(%error, "a change is made, and does not show here yet");
-        }
-        Ok(())
+/// Where a group was put into the log.
+enum Confirmed {
+    /// At this peer, which leads and shows it.
+    Here,
+    /// At another, up to this index.
+    Elsewhere(Option<LogId>),
+}
+
+fn answer(waiting: Waiting, result: &Result<(), ConsensusError>) {
+    waiting.into_iter().for_each(|answer| drop(answer.send(result.clone())));
+}
+
+/// Waits until what is committed shows here too. It is committed whether it does in time or not.
+async fn see(engine: &Engine, index: Option<LogId>, within: Duration) {
+    let index = index.map(|id| id.index);
+    if let Err(error) = engine.wait(Some(within)).applied_index_at_least(index, "its own change").await {
+        tracing::warn!(%error, "a change is made, and does not show here yet");
     }
 }
 

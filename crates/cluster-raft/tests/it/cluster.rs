@@ -65,6 +65,41 @@ async fn many_orders_share_entries_and_syncs() {
     world.stop_all().await;
 }
 
+async fn until_it_has(world: &World, at: usize, number: u64) {
+    let asked = Instant::now();
+    while world.at(at).state().contains(&cid(number)) != Ok(true) {
+        assert!(asked.elapsed() < Duration::from_millis(400), "{number} is not at peer {at}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// That its order is confirmed a follower hears at once, and sees it with the next message of the leader only: so long the
+/// order waits, and those after it waited too.
+#[tokio::test(start_paused = true)]
+async fn the_next_order_of_a_follower_does_not_wait_until_the_one_before_shows() {
+    let mut world = World::started(4, 3, Kind::Disk).await;
+    let leader = world.leader().await;
+    let follower = (leader + 1) % 3;
+    let order = |number| {
+        let consensus = world.at(follower);
+        tokio::spawn(async move { consensus.log_pin(pin(number, "p")).await })
+    };
+    *world.lan.deaf.lock().expect("no panic") = Some(world.peers[follower].id);
+
+    let first = order(1);
+    until_it_has(&world, leader, 1).await;
+    let second = order(2);
+    until_it_has(&world, leader, 2).await;
+    assert!(!first.is_finished() && !second.is_finished(), "neither shows where it was ordered");
+
+    *world.lan.deaf.lock().expect("no panic") = None;
+    for (number, order) in [(1, first), (2, second)] {
+        order.await.expect("no panic").expect("pinned");
+        assert_eq!(world.at(follower).state().contains(&cid(number)), Ok(true), "what it ordered shows");
+    }
+    world.stop_all().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_dies_is_replaced_within_three_seconds_and_nothing_is_lost() {
     for (seed, kind) in [(10, Kind::Disk), (11, Kind::Memory), (12, Kind::Disk), (13, Kind::Memory)] {

@@ -32,6 +32,8 @@ pub(crate) struct Lan {
     pub(crate) pieces: Mutex<Vec<u32>>,
     /// The piece whose answer is lost once.
     pub(crate) lost_piece: Mutex<Option<u32>>,
+    /// To whom nothing comes that a leader sends of its own accord.
+    pub(crate) deaf: Mutex<Option<PeerId>>,
     /// Requests for votes that are held back until two peers want to lead in the same term.
     pub(crate) split: SplitVote,
 }
@@ -125,6 +127,9 @@ impl Lan {
 impl Courier for Post {
     async fn ask(&self, peer: &PeerId, message: Bytes) -> Result<Bytes, NetError> {
         self.lan.split.hold(self.from, &message).await;
+        if is(&message, "Append") && *self.lan.deaf.lock().expect("no panic") == Some(*peer) {
+            std::future::pending::<()>().await;
+        }
         let piece = piece_number(&message);
         self.lan.pieces.lock().expect("no panic").extend(piece);
         self.lan.travel(self.from, *peer).await;
@@ -181,6 +186,7 @@ impl World {
             loss: AtomicU64::default(),
             pieces: Mutex::default(),
             lost_piece: Mutex::default(),
+            deaf: Mutex::default(),
             split: SplitVote::default(),
         };
         let config = RaftConfig {
