@@ -1,8 +1,9 @@
-//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | sim | fuzz | clients | docs | man | bench`.
+//! Checks and chores of this repository: `cargo xtask ci | fix | tidy | sim | fuzz | faults | clients | docs | man | bench`.
 
 mod bench;
 mod ci;
 mod clients;
+mod faults;
 mod tidy;
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +24,7 @@ fn main() -> Result<()> {
             let count = numbers.next().context("say how many inputs for each reader: cargo xtask fuzz N [FIRST]")?;
             ci::fuzz(&count, &numbers.next().unwrap_or_else(|| "0".into()))
         }
+        Some("faults") => faults::faults(std::env::args().skip(2)),
         Some("clients") => clients::test(),
         Some("docs") => ci::docs(),
         Some("man") => ci::man(&std::env::args().nth(2).context("say where to: cargo xtask man FOLDER")?),
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
              fix   formats, and mends what clippy can mend\n  tidy  the rules of this repository alone\n  \
              sim   simulates more clusters: COUNT [FIRST SEED]\n  \
              fuzz  gives more malformed inputs to the readers of what strangers send: COUNT [FIRST]\n  \
+             faults   lets things happen to real peers: [--consensus raft|crdt] [--peers N] [--minutes N] [--seed N]\n  \
              clients  installs programs of others below `target`, and tests the peer with them\n  \
              docs  writes the pages that are made from the code\n  \
              man   writes manual pages and completions for packages: FOLDER\n  \

@@ -9,6 +9,7 @@ mod crdt_cluster;
 mod ctl;
 mod embedded;
 mod failures;
+mod faults;
 mod follower;
 mod golden;
 mod import;

@@ -178,6 +178,18 @@ impl Peer {
         said.iter().rev().find(|line| like(line)).cloned()
     }
 
+    /// What it said since it was asked the last time, of a peer whose log is long; the rest is forgotten.
+    pub(crate) fn said_since(&self) -> Vec<String> {
+        let mut said = self.said.take();
+        said.extend(self.log.try_iter());
+        said
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be waited for")
+    }
+
     /// Waits until it says this; returns the line.
     pub(crate) fn hear(&self, text: &str) -> String {
         let begun = Instant::now();
