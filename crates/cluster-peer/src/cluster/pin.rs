@@ -27,7 +27,8 @@ impl MainCluster {
         }
         let existing = self.state.get(&pin.cid)?;
         let mut pin = pinset::prepare(pin, existing.as_ref(), self.config.default_factors(), now).map_err(invalid)?;
-        if pin.kind != PinType::Meta && pin.allocations.is_empty() {
+        // A pin that every peer holds has none: nobody's metrics need be looked at.
+        if pin.kind != PinType::Meta && pin.allocations.is_empty() && !pin.is_everywhere() {
             pin.allocations = self.allocate(&self.choice().await?, &pin, existing.as_ref())?;
         }
         self.commit(&pin, now).await?;
