@@ -68,6 +68,8 @@ pub fn of(earlier: &[Arrival], arrival: Arrival) -> Reading {
     let regular = regular(&renewals);
     let ahead_nanos = regular.map(|regular| remaining.saturating_sub(regular.saturating_mul(2)));
     if renewals.iter().any(|renewal| fits(*renewal, remaining)) {
+        // Where another one fits, the regular distance is that of some that were sent early.
+        let ahead_nanos = ahead_nanos.filter(|_| regular.is_some_and(|regular| fits(regular, remaining)));
         return Reading { lifetime: said, differs: false, ahead_nanos };
     }
     match regular.filter(|_| renewals.len() >= RENEWALS_MIN) {

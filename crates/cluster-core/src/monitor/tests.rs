@@ -123,6 +123,17 @@ fn what_is_sent_early_shortens_no_life() {
     }
 }
 
+/// A peer that starts greets others between its pings: the distances of greetings were taken for that of pings.
+#[test]
+fn greetings_make_no_clock_wrong() {
+    let (peer, mut metrics) = (PeerId::random(), Metrics::default());
+    for sent in [0.0, 0.9, 1.8, 3.8, 5.8, 7.8] {
+        let ping = metric(peer, wall(1_000.0 + sent + 4.0));
+        let news = metrics.add(ping, ClockOf::Sender, at(1_000.0 + sent));
+        assert!(news.is_none(), "after {sent} s: {news:?}");
+    }
+}
+
 #[test]
 fn what_comes_late_or_again_changes_nothing() {
     let (peer, mut metrics) = (PeerId::random(), Metrics::default());
