@@ -80,6 +80,14 @@ impl Extracted {
     }
 }
 
+/// Whether a page in a browser asks that the daemon does not let in, by the headers that are [of](Extracted::of) the request.
+/// Browsers send what pages ask for all the same, and merely keep the answer from them. A link or a picture has no `Origin`.
+pub(super) fn is_of_strange_page(asked: &HeaderMap, allowed: &HeaderMap) -> bool {
+    let is_elsewhere = |value: &HeaderValue| value == "cross-site" || value == "same-site";
+    let is_of_page = asked.contains_key(ORIGIN) || asked.get("sec-fetch-site").is_some_and(is_elsewhere);
+    is_of_page && !allowed.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
+}
+
 /// What the daemon would allow a browser.
 async fn cors(asked: &Parts, upstream: &Upstream) -> HeaderMap {
     let mut request = Request::new(nothing());
@@ -111,4 +119,24 @@ fn picked(headers: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
 
 fn nothing() -> UpstreamBody {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_let_in_that_the_daemon_lets_in_and_programs_always() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+        };
+        let (nothing, allowed) = (headers(&[]), headers(&[("access-control-allow-origin", "http://127.0.0.1:5001")]));
+        let page = headers(&[("origin", "http://page.example")]);
+        let picture = headers(&[("sec-fetch-site", "cross-site")]);
+        let typed = headers(&[("sec-fetch-site", "none")]);
+
+        assert!(is_of_strange_page(&page, &nothing) && is_of_strange_page(&picture, &nothing));
+        assert!(!is_of_strange_page(&page, &allowed));
+        assert!(!is_of_strange_page(&typed, &nothing) && !is_of_strange_page(&nothing, &nothing));
+    }
 }

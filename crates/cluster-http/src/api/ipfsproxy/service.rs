@@ -3,7 +3,7 @@
 use super::config::IpfsProxyConfig;
 use super::dial::Dialer;
 use super::forward::Upstream;
-use super::headers::Extracted;
+use super::headers::{Extracted, is_of_strange_page};
 use super::{content, node, pins, repo};
 use crate::api::door::query;
 use crate::server::{self, AccessLog, Handler, Journal, Limits, Listeners, RequestBody, ResponseBody, buffered};
@@ -324,6 +324,11 @@ impl Front {
                 let headers = extracted.of(&parts, upstream).await;
                 let asked = Asked { parts, query: pairs, in_path: None, headers };
                 match ours {
+                    _ if is_of_strange_page(&asked.parts.headers, &asked.headers) => {
+                        // As the daemon refuses them what is passed on to it.
+                        let text = "this page is not let in: API.HTTPHeaders of the IPFS daemon's configuration says which are";
+                        asked.error(StatusCode::FORBIDDEN, text)
+                    }
                     Ours::Cluster(command) => self.answer(command, asked, body).await,
                     Ours::Put(what) => content::put(&self.rpc, upstream, asked, body, what).await,
                 }
