@@ -2,7 +2,10 @@
 //! it: `cargo xtask bench [--reference FOLDER] [--pins COUNT] [--kubo FILE]`. What is added goes to the node within the peer,
 //! which the reference has not; that of a Kubo is measured beside it.
 //!
-//! Both run in the same minutes on the same machine: compare the ratios, not figures of different days.
+//! Both run in the same minutes on the same machine: compare the ratios, not figures of different days. Three peers with
+//! raft, of ours alone, follow.
+
+mod raft;
 
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -57,6 +60,14 @@ struct Figure {
     text: String,
 }
 
+impl Figure {
+    /// One that is shown at once, too.
+    fn noted(work: &str, text: String) -> Self {
+        eprintln!("  {work}: {text}");
+        Self { work: work.to_owned(), text }
+    }
+}
+
 /// Measures everything and prints a table.
 pub(crate) fn bench(args: impl Iterator<Item = String>) -> Result<()> {
     let options = Options::parse(args)?;
@@ -73,6 +84,7 @@ pub(crate) fn bench(args: impl Iterator<Item = String>) -> Result<()> {
         eprintln!("measuring {}", contestant.name);
         columns.push(measure(contestant, &tools, options.pins)?);
     }
+    columns[0].extend(raft::measure(&contestants[0], &tools)?);
     print(&contestants, &columns);
     for line in adds(&contestants[0], &tools, options.kubo.as_deref())? {
         println!("{line}");
@@ -108,13 +120,10 @@ impl Tools {
 
 fn measure(contestant: &Contestant, tools: &Tools, pins: u64) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let mut note = |work: &str, text: String| {
-        eprintln!("  {work}: {text}");
-        figures.push(Figure { work: work.to_owned(), text });
-    };
+    let mut note = |work: &str, text: String| figures.push(Figure::noted(work, text));
 
     let kubo = Process::fake_kubo(tools)?;
-    let mut peer = Peer::init(contestant, &kubo.address)?;
+    let mut peer = Peer::init(contestant, &kubo.address, &[])?;
     peer.start()?;
     note("memory, empty", peer.resident()?);
     note("POST /pins, 1 connection, 2,000 pins", tools.load(&[&peer.api, "pin", "2000", "1"])?);
@@ -128,7 +137,7 @@ fn measure(contestant: &Contestant, tools: &Tools, pins: u64) -> Result<Vec<Figu
     drop((peer, kubo));
 
     let kubo = Process::fake_kubo(tools)?;
-    let mut peer = Peer::init(contestant, &kubo.address)?;
+    let mut peer = Peer::init(contestant, &kubo.address, &[])?;
     let file = peer.folder.path().join("export.ndjson");
     fs::write(&file, Command::new(&tools.load).args(["export", &pins.to_string()]).output()?.stdout)?;
     let begun = Instant::now();
@@ -212,8 +221,9 @@ fn print(contestants: &[Contestant], columns: &[Vec<Figure>]) {
     let names: Vec<&str> = contestants.iter().map(|contestant| contestant.name).collect();
     println!("| work | {} | ratio of rates |\n|---|{}---|", names.join(" | "), "---|".repeat(names.len()));
     for (at, figure) in columns[0].iter().enumerate() {
-        let cells: Vec<&str> = columns.iter().map(|column| column[at].text.as_str()).collect();
-        let ratio = match columns.iter().map(|column| rate(&column[at].text)).collect::<Option<Vec<f64>>>().as_deref() {
+        let cell = |column: &Vec<Figure>| column.get(at).map_or(String::new(), |figure| figure.text.clone());
+        let cells: Vec<String> = columns.iter().map(cell).collect();
+        let ratio = match cells.iter().map(|cell| rate(cell)).collect::<Option<Vec<f64>>>().as_deref() {
             Some([ours, reference]) => format!("{:.1}", ours / reference),
             _ => String::new(),
         };
@@ -259,19 +269,15 @@ struct Peer {
 }
 
 impl Peer {
-    fn init(contestant: &Contestant, daemon: &str) -> Result<Self> {
-        Self::init_with(contestant, daemon, &["init", "--randomports"])
-    }
-
     fn init_embedded(contestant: &Contestant) -> Result<Self> {
-        Self::init_with(contestant, "", &["init", "--embedded", "--randomports"])
+        Self::init(contestant, "", &["--embedded"])
     }
 
-    fn init_with(contestant: &Contestant, daemon: &str, args: &[&str]) -> Result<Self> {
+    fn init(contestant: &Contestant, daemon: &str, args: &[&str]) -> Result<Self> {
         let (folder, api) = (tempfile::tempdir()?, format!("127.0.0.1:{}", free_port()?));
         let (service, daemon) = (contestant.service.clone(), daemon.to_owned());
         let peer = Self { service, folder, api, daemon, process: None };
-        peer.run(args)?;
+        peer.run(&[&["init", "--randomports"], args].concat())?;
         Ok(peer)
     }
 
@@ -295,13 +301,18 @@ impl Peer {
     }
 
     fn start(&mut self) -> Result<()> {
-        let child = self.command().arg("daemon").spawn()?;
-        self.process = Some(Process { child, address: self.api.clone() });
+        self.spawn(Stdio::null())?;
         let begun = Instant::now();
         while self.get("/id").is_err() {
             ensure!(begun.elapsed() < START_MAX, "{} does not serve", self.service.display());
             std::thread::sleep(Duration::from_millis(2));
         }
+        Ok(())
+    }
+
+    fn spawn(&mut self, log: Stdio) -> Result<()> {
+        let child = self.command().arg("daemon").stderr(log).spawn()?;
+        self.process = Some(Process { child, address: self.api.clone() });
         Ok(())
     }
 
