@@ -127,6 +127,7 @@ pub struct IdentityError(pub String);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -158,5 +159,30 @@ mod tests {
 
         let error = Identity::load(&path, None, None).expect_err("refused");
         assert!(error.0.contains("identity.json"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_identity_is_read_back_and_what_is_almost_one_is_refused(
+            seed in any::<[u8; 32]>(), at in any::<usize>(), byte in 0x20..0x7f_u8,
+        ) {
+            let key = Keypair::ed25519_from_bytes(seed).expect("any 32 bytes are a key");
+            let text = STANDARD.encode(key.to_protobuf_encoding().expect("written"));
+            let identity = Identity::from_texts(&key.public().to_peer_id().to_string(), &text).expect("its own texts");
+            let file = identity.to_text();
+            let again = Identity::parse(&file, None, None).expect("own text");
+            prop_assert_eq!((again.id(), again.to_text()), (identity.id(), file.clone()));
+
+            let mut spoiled = file.clone().into_bytes();
+            let at = at % spoiled.len();
+            spoiled[at] = byte;
+            let spoiled = String::from_utf8(spoiled).expect("ASCII");
+            if let Ok(read) = Identity::parse(&spoiled, None, None) {
+                prop_assert_eq!(read.id(), identity.id(), "{}", spoiled);
+            }
+            let _either = (Identity::parse(&file[..at], None, None), Identity::of_old_configuration(&spoiled));
+        }
     }
 }

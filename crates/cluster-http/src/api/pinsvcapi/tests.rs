@@ -5,6 +5,7 @@ use super::model::{PinStatus, RequestId, Status, Wanted, created, without_strang
 use super::pins::successor;
 use super::query::Query;
 use cluster_types::{Cid, GlobalPinInfo, PeerId, Pin, PinInfoShort, PinOptions, PinType, Timestamp, TrackerStatus};
+use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 const FIRST: &str = "bafkreiduh5by5jt73mw4k6jl75dhefij62t2pguiau7jfw6ovtbqgotuje";
@@ -260,5 +261,24 @@ fn pages_follow_each_other_without_a_gap_or_an_overlap() {
         // With one pin a page, two of the very same time cannot both be shown; all others are.
         let expected = if limit == 1 { 90 } else { 100 };
         assert_eq!(seen.len(), expected, "limit {limit}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_request_is_read_back_and_what_is_almost_one_is_no_panic(
+        seed in any::<[u8; 32]>(), name in proptest::option::of(".{0,20}"), ports in proptest::collection::vec(any::<u16>(), 0..4),
+        meta in proptest::option::of(proptest::collection::btree_map(".{0,6}", ".{0,6}", 0..4)),
+        at in any::<usize>(), byte in any::<u8>(), query in ".{0,40}",
+    ) {
+        let cid = Cid::from_bytes(&[&[0x01, 0x55, 0x12, 0x20], &seed[..]].concat()).expect("a CID");
+        let origins = ports.iter().map(|port| format!("/ip4/10.0.0.1/tcp/{port}").parse().expect("an address")).collect();
+        let wanted = Wanted { cid, name, origins: Some(origins), meta };
+        let mut body = serde_json::to_vec(&wanted).expect("JSON");
+        prop_assert_eq!(Wanted::read(&body), Ok(wanted));
+
+        let at = at % body.len();
+        body[at] = byte;
+        let _either = (Wanted::read(&body), Wanted::read(&body[..at]), RequestId::read(&query).is_ok());
     }
 }
