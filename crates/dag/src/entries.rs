@@ -114,7 +114,7 @@ mod tests {
     fn entries_come_back_as_they_went_in() {
         let mut entries = Entries::default();
         let entry = |at: usize| {
-            let naming = Naming { version_1: at % 2 == 0, ..Naming::default() };
+            let naming = Naming { version_1: at.is_multiple_of(2), ..Naming::default() };
             Entry { cid: naming.cid(crate::DAG_PB, &at.to_le_bytes()), tsize: at as u64 * 1_000_003 }
         };
         let name = |at: usize| if at == 7 { "n".repeat(2 * CHUNK) } else { format!("name {at}") };

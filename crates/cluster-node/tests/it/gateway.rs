@@ -30,7 +30,7 @@ impl Content {
     fn file(&mut self, bytes: &[u8], naming: Naming) -> Entry {
         let options = Options { raw_leaves: naming.version_1, naming, ..Options::default() };
         let mut builder = FileBuilder::new(options);
-        let mut out = |block: dag::Block| self.0.push(Block { cid: Cid(block.cid), data: block.data });
+        let mut out = |block: dag::Block| self.0.push(Block::claimed(Cid(block.cid), block.data));
         builder.push(bytes, &mut out);
         let file = builder.finish(&mut out);
         Entry { cid: file.cid, tsize: file.tsize }
@@ -50,7 +50,7 @@ impl Content {
             let entry = self.file(&bytes, V1);
             tree.put(path, entry).expect("put");
         }
-        let mut out = |block: dag::Block| self.0.push(Block { cid: Cid(block.cid), data: block.data });
+        let mut out = |block: dag::Block| self.0.push(Block::claimed(Cid(block.cid), block.data));
         tree.put("d/ln", symlink("a.txt", None, V1, &mut out)).expect("put");
         let root = tree.finish_entry("d", V1, &mut out, &mut |_, _| {}).expect("finished").expect("there");
         Cid(root.cid)
@@ -62,7 +62,7 @@ impl Content {
         for path in ["t/a", "t/b"] {
             tree.put(path, file).expect("put");
         }
-        let mut out = |block: dag::Block| self.0.push(Block { cid: Cid(block.cid), data: block.data });
+        let mut out = |block: dag::Block| self.0.push(Block::claimed(Cid(block.cid), block.data));
         Cid(tree.finish_entry("t", V1, &mut out, &mut |_, _| {}).expect("finished").expect("there").cid)
     }
 

@@ -67,9 +67,12 @@ pub(crate) fn holders(status: &str) -> Vec<&str> {
 
 /// Waits until each peer can be chosen for a pin: it has told `count` peers' free space to this one.
 pub(crate) fn can_choose(peer: &Peer, count: usize) {
-    until(peer, &["health", "metrics", "freespace"], |answer| {
-        answer.lines().count() == count && !answer.contains(" ago")
-    });
+    // A peer can be chosen when it has told of all that is allocated by.
+    for metric in ["freespace", "tag:group"] {
+        until(peer, &["health", "metrics", metric], |answer| {
+            answer.lines().count() == count && !answer.contains(" ago")
+        });
+    }
 }
 
 pub(crate) fn lists(peer: &Peer, count: usize) {
