@@ -65,9 +65,8 @@ pub(crate) fn holders(status: &str) -> Vec<&str> {
     lines.filter_map(|line| line.trim_start_matches([' ', '>']).split_whitespace().next()).collect()
 }
 
-/// Waits until each peer can be chosen for a pin: it has told `count` peers' free space to this one.
+/// Waits until `count` peers can be chosen for a pin: this one knows of each all that is allocated by.
 pub(crate) fn can_choose(peer: &Peer, count: usize) {
-    // A peer can be chosen when it has told of all that is allocated by.
     for metric in ["freespace", "tag:group"] {
         until(peer, &["health", "metrics", metric], |answer| {
             answer.lines().count() == count && !answer.contains(" ago")
